@@ -1,0 +1,104 @@
+/* backend.h: all that core asks of a runtime. A backend knows buffers, kernels and lists of steps; no operators, shapes or models.
+ * Threads: kernel_create may run on several threads at once; everything else on the thread that opened the device.
+ * Order: segments submitted to one lane run in order, each sees all writes of those before it; across lanes the host waits first. */
+#ifndef CDU_BACKENDS_BACKEND_H
+#define CDU_BACKENDS_BACKEND_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "cdunet/device.h"
+#include "cdunet/error.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum { CDU_BINDINGS = 8, CDU_PARAM_WORDS = 32, CDU_PATCH_BYTES = 256 };
+
+typedef struct cdu_device cdu_device;
+typedef struct cdu_buffer cdu_buffer;
+typedef struct cdu_kernel cdu_kernel;
+typedef struct cdu_list cdu_list;
+typedef uint64_t cdu_ticket;                                /* rises by one a submit; 0 is none */
+
+typedef enum { CDU_MEM_DEVICE, CDU_MEM_UPLOAD, CDU_MEM_READBACK, CDU_MEM_SHARED } cdu_memory; /* SHARED: only if unified */
+typedef enum { CDU_STEP_KERNEL, CDU_STEP_COPY, CDU_STEP_FILL } cdu_step_kind;
+typedef enum { CDU_COMPUTE, CDU_TRANSFER } cdu_lane;        /* without a second queue both are the same one */
+typedef enum { CDU_DONE, CDU_RUNNING, CDU_LOST } cdu_progress;
+enum { CDU_READ = 1, CDU_WRITE = 2 };                       /* access */
+
+/* offset: a multiple of the device's binding_align; bytes: a multiple of 4. UPLOAD and READBACK buffers may be bound too:
+ * a kernel then reads or writes host memory. */
+typedef struct { cdu_buffer *buffer; uint64_t offset, bytes; uint32_t access; } cdu_binding;
+
+typedef struct {                                            /* core fills it once; the backend copies what it needs */
+    cdu_step_kind kind;
+    cdu_kernel *kernel;
+    cdu_binding bind[CDU_BINDINGS];                         /* COPY: from, to; FILL: the target, word in param[0] */
+    uint32_t bindings, params, param[CDU_PARAM_WORDS];      /* fixed for the list's life: OpenCL args, push constants */
+    uint32_t groups[3];                                     /* within group_count of the device */
+    bool barrier;                                           /* core's: waits for earlier steps, from byte ranges, not names */
+    uint32_t segment;                                       /* starts at 0, never falls; the host may act between two segments */
+    const char *label;
+    double flops, bytes;                                    /* for profiles and for cutting segments */
+} cdu_step;
+
+typedef struct { uint32_t registers, spill_bytes, local_bytes, subgroup; } cdu_kernel_stats; /* 0: driver does not say */
+
+typedef struct {                                            /* one const table a backend */
+    const char *name;
+    /* *count in: rows that `out` holds; out: devices there are. CDU_NO_DEVICE with words where the loader is missing. */
+    cdu_status (*enumerate)(cdu_device_info *out, uint32_t *count, cdu_error *);
+    cdu_status (*open)(uint32_t index, bool timed, cdu_device **, cdu_error *);
+    void (*close)(cdu_device *);
+    cdu_status (*budget)(cdu_device *, uint64_t *free_bytes, cdu_error *); /* asked again before each plan */
+
+    cdu_status (*buffer_create)(cdu_device *, uint64_t bytes, cdu_memory, cdu_buffer **, cdu_error *); /* zeroed; pages are touched */
+    void (*buffer_destroy)(cdu_buffer *);
+    /* UPLOAD, READBACK and SHARED only; nothing that uses the buffer may be running. */
+    cdu_status (*buffer_map)(cdu_buffer *, uint64_t offset, uint64_t bytes, uint32_t access, void **, cdu_error *);
+    cdu_status (*buffer_unmap)(cdu_buffer *, cdu_error *);  /* flush or invalidate */
+
+    /* source: the text of a kernel file without prelude (shaders/README.md says what the backend puts in front); name: the kernel
+     * in it; defines: "NAME=VALUE NAME=VALUE", GX, GY, GZ (the work-group's size) among them; subgroup: size to pin, 0 for any.
+     * CDU_NO_DEVICE with the build log where it does not compile. `stats` may be null. */
+    cdu_status (*kernel_create)(cdu_device *, const char *source, const char *name, const char *defines, uint32_t bindings,
+                                uint32_t params, uint32_t subgroup, cdu_kernel **, cdu_kernel_stats *, cdu_error *);
+    void (*kernel_destroy)(cdu_kernel *);
+
+    /* OpenCL: one cl_kernel a step, arguments set here, replay only enqueues. Vulkan: one command buffer a segment.
+     * `patch` may be null where no step binds it. Kernels and buffers must outlive the list. */
+    cdu_status (*list_create)(cdu_device *, const cdu_step *, uint32_t count, cdu_buffer *patch, cdu_list **, cdu_error *);
+    void (*list_destroy)(cdu_list *);
+    /* Writes patch_data into the list's patch buffer, then runs the segment. At most CDU_PATCH_BYTES; null: unchanged.
+     * A segment is in flight once: for overlap build two lists. The last thing a segment does is write its ticket for wait to check. */
+    cdu_status (*submit)(cdu_list *, uint32_t segment, cdu_lane, const void *patch_data, uint32_t bytes, cdu_ticket *, cdu_error *);
+    cdu_status (*wait)(cdu_device *, cdu_ticket, uint64_t timeout_ns, cdu_progress *, cdu_error *); /* 0 polls; sleeps, no spin */
+    cdu_status (*times)(cdu_list *, uint32_t segment, uint64_t *ns_of_each_step, cdu_error *);      /* device opened timed */
+} cdu_backend;
+
+/* All backends built in, null-terminated, in the order in which `auto` and the device list go through them. */
+extern const cdu_backend *const cdu_backends[];
+
+/* An opened device with what is needed to use it. */
+typedef struct {
+    const cdu_backend *backend;
+    cdu_device *device;
+    cdu_device_info info;
+    char id[24];
+} cdu_gpu;
+
+/* Opens the device that `name` means (device.h), with the self-test unless `untested`. CDU_NO_DEVICE where none matches (the
+ * words list those there are), where a part of a name is ambiguous, or where the device computes wrong. */
+cdu_status cdu_gpu_open(const char *name, bool timed, bool untested, cdu_gpu *out, cdu_error *error);
+void cdu_gpu_close(cdu_gpu *gpu);
+
+/* Known answers on an open device: exact-integer convolution, barrier reduction, a binding beyond 2 GiB where the device claims
+ * it, a denormal probe (logged, not refused). Less than a second on a warm cache. */
+cdu_status cdu_gpu_self_test(const cdu_gpu *gpu, cdu_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

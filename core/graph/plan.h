@@ -1,0 +1,33 @@
+/* plan.h: a graph lowered for one device and given memory: steps, where every tensor lies, barriers, segments. Needs a device's
+ * description, not the device; nothing is allocated there, so the peak is known and can be printed before. */
+#ifndef CDU_GRAPH_PLAN_H
+#define CDU_GRAPH_PLAN_H
+
+#include "core/graph/lowering.h"
+
+typedef struct cdu_plan cdu_plan;
+
+/* Appends the steps of a weight update (core/ops/sgd.c); called once, after all gradients are there. */
+typedef cdu_status cdu_update_lowering(cdu_lowering *, cdu_error *);
+
+typedef struct {
+    bool training;                  /* backward too; else forward alone */
+    cdu_update_lowering *update;    /* null: gradients only (tests) */
+} cdu_plan_options;
+
+typedef struct {
+    uint64_t activations;           /* planned arena: activations, gradients of activations, saved values, scratch */
+    uint64_t activations_unshared;  /* what they would take without reuse of memory */
+    uint64_t arenas;                /* parameters, gradients, momentum, states */
+    uint64_t host_visible;          /* inputs, outputs, patch */
+    uint64_t peak;                  /* all of it */
+    uint32_t steps, segments, barriers, kernels, tensors;
+    double flops, bytes;
+} cdu_plan_report;
+
+cdu_status cdu_plan_create(const cdu_graph *graph, const cdu_device_info *device, const cdu_plan_options *options,
+                           cdu_plan **out, cdu_error *error);
+void cdu_plan_destroy(cdu_plan *plan);
+cdu_plan_report cdu_plan_report_of(const cdu_plan *plan);
+
+#endif

@@ -1,0 +1,45 @@
+/* program.h: a plan on a device: buffers, compiled kernels, the recorded list. The host writes inputs, runs, reads outputs.
+ * Threads: everything on the thread that opened the device. The graph and the gpu must outlive the program. */
+#ifndef CDU_GRAPH_PROGRAM_H
+#define CDU_GRAPH_PROGRAM_H
+
+#include "core/graph/plan.h"
+
+typedef struct cdu_program cdu_program;
+
+/* Logs the peak, compares it with the device's budget and limits (CDU_TRY_AGAIN where it does not fit, with both numbers), compiles
+ * all kernels in parallel with progress, allocates, records. Parameters, gradients, momentum, states start at zero. */
+cdu_status cdu_program_create(const cdu_graph *graph, const cdu_gpu *gpu, const cdu_plan_options *options, cdu_program **out,
+                              cdu_error *error);
+void cdu_program_destroy(cdu_program *program);
+cdu_plan_report cdu_program_report(const cdu_program *program);
+
+/* A graph input (or a seeded gradient, cdu_program_write_gradient), given dense as N, H, W, C of 4-byte elements without pads. */
+cdu_status cdu_program_write(cdu_program *, cdu_value, const void *dense, cdu_error *);
+cdu_status cdu_program_write_gradient(cdu_program *, cdu_value, const void *dense, cdu_error *);
+/* A value marked cdu_graph_output, or a gradient marked cdu_graph_output_gradient, dense. Parameters' gradients need no mark. */
+cdu_status cdu_program_read(cdu_program *, cdu_value, void *dense, cdu_error *);
+cdu_status cdu_program_read_gradient(cdu_program *, cdu_value, void *dense, cdu_error *);
+
+/* One parameter or state, dense in PyTorch's order. */
+cdu_status cdu_program_write_parameter(cdu_program *, cdu_value, const float *dense, cdu_error *);
+cdu_status cdu_program_read_parameter(cdu_program *, cdu_value, float *dense, cdu_error *);
+/* A whole arena, cdu_program_arena_elements floats; parameters lie at multiples of 128 floats in the order of declaration, on every
+ * device alike; what lies between is zero. */
+uint64_t cdu_program_arena_elements(const cdu_program *, cdu_arena);
+cdu_status cdu_program_write_arena(cdu_program *, cdu_arena, const float *, cdu_error *);
+cdu_status cdu_program_read_arena(cdu_program *, cdu_arena, float *, cdu_error *);
+
+/* Runs all segments and waits. `patch`: what the steps read from the patch tensor, at most CDU_PATCH_BYTES; null: unchanged.
+ * CDU_TRY_AGAIN where the device was lost. */
+cdu_status cdu_program_run(cdu_program *, const void *patch, uint32_t bytes, cdu_error *);
+/* The same in two halves, so that the host can prepare the next input: nothing may be written or read between them but host memory. */
+cdu_status cdu_program_submit(cdu_program *, const void *patch, uint32_t bytes, cdu_error *);
+cdu_status cdu_program_wait(cdu_program *, cdu_error *);
+
+/* Nanoseconds of each step of the last run, on a device opened timed; labels and work by cdu_program_step. */
+uint32_t cdu_program_steps(const cdu_program *);
+const cdu_step *cdu_program_step(const cdu_program *, uint32_t);
+cdu_status cdu_program_times(cdu_program *, uint64_t *nanoseconds, cdu_error *);
+
+#endif
