@@ -27,9 +27,11 @@ cdu_status cdu_debug_load(cdu_error *error)
     const char *at = getenv("CDUNET_DEBUG");
     while (at && *at) {
         size_t length = strcspn(at, ",");
-        int found = length == 0;
-        for (int i = 0; i < CDU_DEBUG_WORDS; i++)
-            if (strlen(table[i].word) == length && !memcmp(table[i].word, at, length)) switched[i] = found = 1;
+        bool found = length == 0;
+        for (int i = 0; i < CDU_DEBUG_WORDS; i++) {
+            if (strlen(table[i].word) != length || memcmp(table[i].word, at, length) != 0) continue;
+            switched[i] = found = true;
+        }
         if (!found) {
             char list[600] = "";
             for (int i = 0; i < CDU_DEBUG_WORDS; i++) {

@@ -27,8 +27,8 @@ cdu_value cdu_max_pool(cdu_graph *, const char *name, cdu_value x);
 cdu_value cdu_tile_input(cdu_graph *, const char *name, cdu_value tile, bool bgr, cdu_value *label);
 /* Weighted softmax cross entropy. logits (N, H, W, C), label CDU_U32 (N, H, W, 1), class 255 ignored, class_weight: input (1, 1, 1, C).
  * Output, a host-readable (1, 1, 1, 4): loss, sum of weighted losses, divisor, count of pixels that were not ignored. The loss is the
- * sum divided by the sum of the pixels' weights (CDU_MEAN_WEIGHTS, as PyTorch does) or by the number of pixels N*H*W that are not
- * ignored (CDU_MEAN_PIXELS); 0 where the divisor is 0. Backward starts here. */
+ * sum divided by the sum of the pixels' weights (CDU_MEAN_WEIGHTS, as PyTorch does) or by the number of all pixels N*H*W
+ * (CDU_MEAN_PIXELS); 0, and zero gradients, where the divisor is 0. Backward starts here. */
 typedef enum { CDU_MEAN_WEIGHTS, CDU_MEAN_PIXELS } cdu_loss_mean;
 cdu_value cdu_cross_entropy(cdu_graph *, const char *name, cdu_value logits, cdu_value label, cdu_value class_weight, cdu_loss_mean);
 /* Softmax over channels, for inference: probabilities (N, H, W, C). No gradient. */

@@ -1,0 +1,56 @@
+/* prelude.opencl.h: the kernel dialect in OpenCL C 1.2. shaders/README.md is its manual. */
+#define DIALECT_OPENCL 1
+#pragma OPENCL FP_CONTRACT ON
+#ifndef VW
+#define VW 4
+#endif
+#define JOIN_(a, b) a##b
+#define JOIN(a, b) JOIN_(a, b)
+typedef JOIN(float, VW) vf;
+typedef JOIN(int, VW) vi;
+typedef float4 f4;
+#define IN(i, n) __global const float *restrict n,
+#define OUT(i, n) __global float *restrict n,
+#define INOUT(i, n) __global float *n,
+#define INV(i, n) IN(i, n)
+#define OUTV(i, n) OUT(i, n)
+#define INOUTV(i, n) INOUT(i, n)
+#define INU(i, n) __global const uint *restrict n,
+#define OUTU(i, n) __global uint *restrict n,
+#define KERNEL(name) __kernel __attribute__((reqd_work_group_size(GX, GY, GZ))) void name(
+#define BEGIN(P, LOCALS) P p_) { const P p = p_; LOCALS
+#define END }
+#define SHARED(T, n, c) __local T n[c];
+#define NO_SHARED
+#define PARAMS(P) typedef struct P {
+#define PARAMS_END(P) } P;
+#define FN static inline
+#define SYNC() barrier(CLK_LOCAL_MEM_FENCE)
+#define LID(d) ((uint)get_local_id(d))
+#define WID(d) ((uint)get_group_id(d))
+#define WCOUNT(d) ((uint)get_num_groups(d))
+#define GID(d) ((uint)get_global_id(d))
+#define UNROLL _Pragma("unroll")
+/* buffers: scalar, vector (index in vectors), scalar out of a vector buffer (index in scalars), unsigned */
+#define LD(b, i) ((b)[i])
+#define ST(b, i, x) ((b)[i] = (x))
+#define LDV(b, i) JOIN(vload, VW)((i), (b))
+#define STV(b, i, x) JOIN(vstore, VW)((x), (i), (b))
+#define LDS(b, i) ((b)[i])
+#define LDU(b, i) ((b)[i])
+#define STU(b, i, x) ((b)[i] = (x))
+/* values */
+#define VF(x) ((vf)(x))
+#define F4(a, b, c, d) ((float4)(a, b, c, d))
+#define to_f(x) ((float)(x))
+#define to_i(x) ((int)(x))
+#define to_u(x) ((uint)(x))
+#define MAD(a, b, c) fma(a, b, c)
+#define MADV(a, b, c) fma(a, b, c)
+#define RSQRT(x) rsqrt(x)
+#define FABS(x) fabs(x)
+#define MAXV(a, b) fmax(a, b)
+/* a where the mask component c > 0, else b; per lane */
+#define SELECT_POSITIVE(c, a, b) select((b), (a), (c) > (vf)(0.0f))
+#define FLOAT_BITS(x) as_uint(x)
+#define BITS_FLOAT(x) as_float(x)

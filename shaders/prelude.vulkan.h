@@ -1,0 +1,49 @@
+/* prelude.vulkan.h: the kernel dialect in GLSL 450. shaders/README.md is its manual. The backend writes #version before it. */
+#define DIALECT_VULKAN 1
+#undef VW
+#define VW 4
+#define vf vec4
+#define vi ivec4
+#define f4 vec4
+#define IN(i, n) layout(std430, set = 0, binding = i) restrict readonly buffer IN##i { float n[]; };
+#define OUT(i, n) layout(std430, set = 0, binding = i) restrict writeonly buffer OUT##i { float n[]; };
+#define INOUT(i, n) layout(std430, set = 0, binding = i) buffer IO##i { float n[]; };
+#define INV(i, n) layout(std430, set = 0, binding = i) restrict readonly buffer IN##i { vec4 n[]; };
+#define OUTV(i, n) layout(std430, set = 0, binding = i) restrict writeonly buffer OUT##i { vec4 n[]; };
+#define INOUTV(i, n) layout(std430, set = 0, binding = i) buffer IO##i { vec4 n[]; };
+#define INU(i, n) layout(std430, set = 0, binding = i) restrict readonly buffer IN##i { uint n[]; };
+#define OUTU(i, n) layout(std430, set = 0, binding = i) restrict writeonly buffer OUT##i { uint n[]; };
+#define KERNEL(name) layout(local_size_x = GX, local_size_y = GY, local_size_z = GZ) in;
+#define BEGIN(P, LOCALS) layout(push_constant) uniform PUSH { P p; }; LOCALS void main() {
+#define END }
+#define SHARED(T, n, c) shared T n[c];
+#define NO_SHARED
+#define PARAMS(P) struct P {
+#define PARAMS_END(P) };
+#define FN
+#define SYNC() barrier()
+#define LID(d) gl_LocalInvocationID[d]
+#define WID(d) gl_WorkGroupID[d]
+#define WCOUNT(d) gl_NumWorkGroups[d]
+#define GID(d) gl_GlobalInvocationID[d]
+#define UNROLL
+#define LD(b, i) (b[i])
+#define ST(b, i, x) (b[i] = (x))
+#define LDV(b, i) (b[i])
+#define STV(b, i, x) (b[i] = (x))
+#define LDS(b, i) (b[(i) >> 2][(i) & 3u])
+#define LDU(b, i) (b[i])
+#define STU(b, i, x) (b[i] = (x))
+#define VF(x) vec4(x)
+#define F4(a, b, c, d) vec4(a, b, c, d)
+#define to_f(x) float(x)
+#define to_i(x) int(x)
+#define to_u(x) uint(x)
+#define MAD(a, b, c) fma(a, b, c)
+#define MADV(a, b, c) fma(a, b, c)
+#define RSQRT(x) inversesqrt(x)
+#define FABS(x) abs(x)
+#define MAXV(a, b) max(a, b)
+#define SELECT_POSITIVE(c, a, b) mix((b), (a), greaterThan((c), vec4(0.0f)))
+#define FLOAT_BITS(x) floatBitsToUint(x)
+#define BITS_FLOAT(x) uintBitsToFloat(x)
