@@ -42,7 +42,7 @@ typedef struct {
     cdu_value parent;               /* the concatenation this value is a part of, or CDU_NO_VALUE */
     uint32_t part;                  /* 0 or 1 */
     cdu_value parts[2];             /* CDU_VALUE_CONCAT */
-    bool gradient;                  /* a gradient flows into it */
+    bool wants_gradient;            /* cdu_graph_want_gradient, and every parameter */
     bool host_reads;                /* cdu_graph_output: lies in memory the host can read */
     bool host_reads_gradient;       /* cdu_graph_output_gradient */
     bool host_writes_gradient;      /* cdu_graph_seed: the host gives the gradient at which backward starts */
@@ -55,10 +55,11 @@ typedef struct cdu_lowering cdu_lowering;
 /* What an operator is: one const struct a file of core/ops.
  * infer checks the inputs and declares outputs, parameters, states and saved values. forward and backward append steps through
  * lowering.h and run nothing. cheap: forward may be lowered again in the backward pass, instead of storing its output
- * (cdu_lowering_again tells). backward may be null: no gradient passes. */
+ * (cdu_lowering_again tells). loss: backward starts here, without a gradient of its output. backward may be null: no gradient
+ * passes. */
 typedef struct cdu_operator {
     const char *name;
-    bool cheap;
+    bool cheap, loss;
     cdu_status (*infer)(cdu_graph *, cdu_node *, cdu_error *);
     cdu_status (*forward)(cdu_lowering *, const cdu_node *, cdu_error *);
     cdu_status (*backward)(cdu_lowering *, const cdu_node *, cdu_error *);

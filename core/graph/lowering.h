@@ -38,7 +38,7 @@ typedef struct {
     cdu_use use[CDU_BINDINGS];
     uint32_t uses;
     uint32_t param[CDU_PARAM_WORDS], params;
-    uint32_t groups[3];
+    uint32_t groups[3], group_size[3];
     char label[64];             /* "down.0.0.0 forward" */
     double flops, bytes;
 } cdu_draft;
@@ -90,6 +90,6 @@ void cdu_draft_groups(cdu_draft *, uint32_t x, uint32_t y, uint32_t z, uint32_t 
 cdu_status cdu_append(cdu_lowering *, const cdu_draft *, cdu_error *);
 
 /* A host acts between the steps before and after this call (all-reduce, synchronized batch norm): a new segment starts. */
-void cdu_lowering_cut(cdu_lowering *);
+cdu_status cdu_lowering_cut(cdu_lowering *, cdu_error *);
 
 #endif

@@ -29,5 +29,8 @@ cdu_status cdu_plan_create(const cdu_graph *graph, const cdu_device_info *device
                            cdu_plan **out, cdu_error *error);
 void cdu_plan_destroy(cdu_plan *plan);
 cdu_plan_report cdu_plan_report_of(const cdu_plan *plan);
+/* The kernel steps, for whoever wants to compile or count them without running. */
+uint32_t cdu_plan_drafts(const cdu_plan *plan);
+const cdu_draft *cdu_plan_draft(const cdu_plan *plan, uint32_t index);
 
 #endif

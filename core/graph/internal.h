@@ -1,0 +1,77 @@
+/* internal.h: what lowering.c, plan.c and program.c share: the tensors and steps of a plan. For core/graph alone. */
+#ifndef CDU_GRAPH_INTERNAL_H
+#define CDU_GRAPH_INTERNAL_H
+
+#include "core/graph/plan.h"
+
+typedef enum {
+    CDU_PLACE_PLANNED,      /* activations, their gradients, saved values, scratch: in chunks, memory reused */
+    CDU_PLACE_ARENA,        /* one of the flat arenas */
+    CDU_PLACE_HOST_WRITES,  /* a buffer of its own that the host fills */
+    CDU_PLACE_HOST_READS,   /* a buffer of its own that the host reads */
+    CDU_PLACE_PATCH
+} cdu_place;
+
+typedef struct {
+    char name[CDU_NAME_LIMIT];
+    cdu_layout layout;
+    cdu_place place;
+    cdu_tensor root;            /* itself, or the tensor in whose memory this one lies */
+    uint64_t start;             /* bytes from the root's beginning */
+    uint64_t bytes;
+    cdu_arena arena;            /* CDU_PLACE_ARENA */
+    bool keep;                  /* lives for the whole list: saved by the host or needed from one run to the next */
+    /* the plan's answer, for roots: */
+    uint32_t first, last;       /* steps that use it; first > last: never used */
+    uint32_t chunk;
+    uint64_t offset;
+} cdu_tensor_record;
+
+typedef struct {
+    cdu_tensor forward, again, gradient;
+    bool gradient_written;
+    bool wants_gradient;        /* itself, or something before it */
+    uint64_t arena_offset;      /* parameters and states: elements from the arena's beginning */
+} cdu_value_record;
+
+struct cdu_lowering {
+    const cdu_graph *graph;
+    cdu_device_info device;
+    cdu_plan_options options;
+    cdu_value_record *values;
+    cdu_tensor_record *tensors;
+    size_t tensor_count, tensor_capacity;
+    cdu_draft *drafts;
+    size_t draft_count, draft_capacity;
+    uint32_t *cuts;             /* a segment begins before these drafts */
+    size_t cut_count, cut_capacity;
+    cdu_tensor patch, arenas[CDU_ARENAS];
+    uint64_t arena_elements[CDU_ARENAS];
+    bool backward, again;
+};
+
+enum { CDU_ARENA_ALIGN = 128 }; /* elements: 512 bytes, the strictest alignment met, so arenas are alike on all devices */
+
+typedef struct {
+    bool fill;                  /* else a kernel */
+    uint32_t draft;             /* kernel: which draft; fill: which tensor */
+    uint32_t segment;
+    bool barrier;
+} cdu_planned_step;
+
+struct cdu_plan {
+    cdu_lowering lowering;
+    cdu_planned_step *steps;
+    size_t step_count, step_capacity;
+    uint64_t *chunk_bytes;
+    size_t chunk_count, chunk_capacity;
+    cdu_plan_report report;
+};
+
+/* Lowers the whole graph; the result owns its arrays, cdu_lowering_free releases them. */
+cdu_status cdu_lowering_run(cdu_lowering *l, cdu_error *error);
+void cdu_lowering_free(cdu_lowering *l);
+/* Bytes [*begin, *end) of the use's root. */
+void cdu_use_range(const cdu_lowering *l, const cdu_use *use, cdu_tensor *root, uint64_t *begin, uint64_t *end);
+
+#endif

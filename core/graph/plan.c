@@ -1,0 +1,277 @@
+/* plan.c: gives the tensors of a lowered graph their place in memory, and the steps their barriers and segments. Best fit, largest
+ * first, over lifetimes; offline, so the greedy order costs nothing at run time. */
+#include "core/graph/plan.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cdunet/log.h"
+#include "core/base/debug.h"
+#include "core/base/memory.h"
+#include "core/graph/internal.h"
+
+static const uint64_t CHUNK_LIMIT = (uint64_t)1 << 30;
+enum { PLACE_ALIGN = 512 };
+
+static uint64_t aligned(uint64_t bytes)
+{
+    return (bytes + PLACE_ALIGN - 1) / PLACE_ALIGN * PLACE_ALIGN;
+}
+
+typedef struct { cdu_tensor tensor; uint64_t bytes; uint32_t first, last; } job;
+
+static int by_size(const void *a, const void *b)
+{
+    const job *x = a, *y = b;
+    if (x->bytes != y->bytes) return x->bytes < y->bytes ? 1 : -1;
+    if (x->first != y->first) return x->first < y->first ? -1 : 1;
+    return x->tensor < y->tensor ? -1 : 1;
+}
+
+static int by_offset(const void *a, const void *b)
+{
+    const uint64_t *x = a, *y = b;
+    return x[0] < y[0] ? -1 : x[0] > y[0];
+}
+
+/* The smallest gap that holds `bytes` beside the placed jobs which live at the same time in this chunk. */
+static bool find_gap(const cdu_plan *plan, const job *jobs, size_t placed, const job *j, uint32_t chunk, uint64_t limit,
+                     uint64_t (*busy)[2], uint64_t *offset)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < placed; i++) {
+        const cdu_tensor_record *t = &plan->lowering.tensors[jobs[i].tensor];
+        bool apart = !cdu_debug(CDU_DEBUG_NO_REUSE) && (jobs[i].last < j->first || j->last < jobs[i].first);
+        if (t->chunk != chunk || apart) continue;
+        busy[count][0] = t->offset;
+        busy[count++][1] = t->offset + jobs[i].bytes;
+    }
+    qsort(busy, count, sizeof *busy, by_offset);
+    uint64_t at = 0, best = UINT64_MAX;
+    for (size_t i = 0; i <= count; i++) {
+        uint64_t end = i < count ? busy[i][0] : limit;
+        if (end >= at && end - at >= j->bytes && (i < count ? end - at : UINT64_MAX - 1) < best) {
+            best = i < count ? end - at : UINT64_MAX - 1;
+            *offset = at;
+        }
+        if (i < count && busy[i][1] > at) at = busy[i][1];
+    }
+    return best != UINT64_MAX;
+}
+
+static cdu_status place(cdu_plan *plan, cdu_error *error)
+{
+    cdu_lowering *l = &plan->lowering;
+    job *jobs = NULL;
+    uint64_t(*busy)[2] = NULL;
+    size_t count = 0;
+    cdu_status status = cdu_allocate(&jobs, l->tensor_count, sizeof *jobs, error);
+    if (status == CDU_OK) status = cdu_allocate(&busy, l->tensor_count, sizeof *busy, error);
+    for (size_t t = 0; t < l->tensor_count && status == CDU_OK; t++) {
+        cdu_tensor_record *tensor = &l->tensors[t];
+        if (tensor->place != CDU_PLACE_PLANNED || tensor->root != (cdu_tensor)t || tensor->first > tensor->last) continue;
+        jobs[count++] = (job){(cdu_tensor)t, aligned(tensor->bytes), tensor->first, tensor->last};
+        plan->report.activations_unshared += aligned(tensor->bytes);
+    }
+    qsort(jobs, count, sizeof *jobs, by_size);
+    uint64_t limit = l->device.largest_buffer < CHUNK_LIMIT ? l->device.largest_buffer / PLACE_ALIGN * PLACE_ALIGN : CHUNK_LIMIT;
+    for (size_t i = 0; i < count && status == CDU_OK; i++) {
+        cdu_tensor_record *tensor = &l->tensors[jobs[i].tensor];
+        uint64_t offset = 0;
+        uint32_t chunk = 0;
+        if (jobs[i].bytes > l->device.largest_buffer) {
+            status = cdu_fail(error, CDU_NO_DEVICE, "'%s' needs %llu bytes, the largest buffer of %s is %llu: use a smaller tile or batch",
+                              tensor->name, (unsigned long long)jobs[i].bytes, l->device.name,
+                              (unsigned long long)l->device.largest_buffer);
+            break;
+        }
+        while (chunk < plan->chunk_count && !find_gap(plan, jobs, i, &jobs[i], chunk, limit, busy, &offset)) chunk++;
+        if (chunk == plan->chunk_count) {
+            status = cdu_grow(&plan->chunk_bytes, &plan->chunk_capacity, chunk + 1, sizeof *plan->chunk_bytes, error);
+            if (status != CDU_OK) break;
+            plan->chunk_bytes[plan->chunk_count++] = 0;
+            offset = 0;
+        }
+        tensor->chunk = chunk;
+        tensor->offset = offset;
+        if (offset + jobs[i].bytes > plan->chunk_bytes[chunk]) plan->chunk_bytes[chunk] = offset + jobs[i].bytes;
+    }
+    for (size_t c = 0; c < plan->chunk_count; c++) plan->report.activations += plan->chunk_bytes[c];
+    plan->report.tensors = (uint32_t)count;
+    free(jobs);
+    free(busy);
+    return status;
+}
+
+/* A guess at seconds, on the slow side, so that segments end before drivers lose patience. Measured speeds can replace it. */
+static double guess_seconds(const cdu_device_info *device, const cdu_draft *draft)
+{
+    double units = device->compute_units ? device->compute_units : 1;
+    double compute = draft->flops / (20e9 * units), traffic = draft->bytes / (4e9 * units);
+    return compute > traffic ? compute : traffic;
+}
+
+static cdu_status add_step(cdu_plan *plan, bool fill, uint32_t index, uint32_t segment, cdu_error *error)
+{
+    CDU_TRY(cdu_grow(&plan->steps, &plan->step_capacity, plan->step_count + 1, sizeof *plan->steps, error));
+    plan->steps[plan->step_count++] = (cdu_planned_step){.fill = fill, .draft = index, .segment = segment};
+    return CDU_OK;
+}
+
+static cdu_status order_steps(cdu_plan *plan, cdu_error *error)
+{
+    cdu_lowering *l = &plan->lowering;
+    uint32_t segment = 0;
+    size_t cut = 0;
+    double spent = 0, limit = l->device.segment_ms ? l->device.segment_ms * 0.5e-3 : 0;
+    for (uint32_t d = 0; d < l->draft_count; d++) {
+        bool begins = cut < l->cut_count && l->cuts[cut] == d;
+        if (begins) cut++;
+        double guess = guess_seconds(&l->device, &l->drafts[d]);
+        if (d && (begins || (limit > 0 && spent > 0 && spent + guess > limit))) {
+            segment++;
+            spent = 0;
+        }
+        spent += guess;
+        for (uint32_t u = 0; u < l->drafts[d].uses && cdu_debug(CDU_DEBUG_POISON); u++) {
+            cdu_tensor root = l->tensors[l->drafts[d].use[u].tensor].root;
+            if (l->tensors[root].place != CDU_PLACE_PLANNED || l->tensors[root].first != d) continue;
+            bool twice = false;
+            for (uint32_t v = 0; v < u; v++) twice = twice || l->tensors[l->drafts[d].use[v].tensor].root == root;
+            if (!twice) CDU_TRY(add_step(plan, true, (uint32_t)root, segment, error));
+        }
+        CDU_TRY(add_step(plan, false, d, segment, error));
+        plan->report.flops += l->drafts[d].flops;
+        plan->report.bytes += l->drafts[d].bytes;
+    }
+    plan->report.segments = plan->step_count ? segment + 1 : 0;
+    plan->report.steps = (uint32_t)plan->step_count;
+    return CDU_OK;
+}
+
+/* Memory of a use as (space, begin, end): two uses conflict where their spaces are equal and their bytes meet. */
+typedef struct { uint64_t space, begin, end; bool write; } touch;
+
+static touch touch_of(const cdu_plan *plan, const cdu_use *use)
+{
+    cdu_tensor root;
+    touch t = {.write = use->access & CDU_WRITE};
+    cdu_use_range(&plan->lowering, use, &root, &t.begin, &t.end);
+    const cdu_tensor_record *record = &plan->lowering.tensors[root];
+    if (record->place == CDU_PLACE_PLANNED) {
+        t.space = record->chunk;
+        t.begin += record->offset;
+        t.end += record->offset;
+    } else {
+        t.space = ((uint64_t)1 << 32) + (uint64_t)root;
+    }
+    return t;
+}
+
+static cdu_status derive_barriers(cdu_plan *plan, cdu_error *error)
+{
+    touch *seen = NULL;
+    size_t count = 0, capacity = 0;
+    for (size_t s = 0; s < plan->step_count; s++) {
+        cdu_planned_step *step = &plan->steps[s];
+        cdu_use fill = {.tensor = (cdu_tensor)step->draft, .access = CDU_WRITE};
+        const cdu_use *uses = step->fill ? &fill : plan->lowering.drafts[step->draft].use;
+        uint32_t uses_count = step->fill ? 1 : plan->lowering.drafts[step->draft].uses;
+        if (s && plan->steps[s - 1].segment != step->segment) count = 0; /* a submission ends with a barrier */
+        for (uint32_t u = 0; u < uses_count && !step->barrier; u++) {
+            touch mine = touch_of(plan, &uses[u]);
+            for (size_t i = 0; i < count && !step->barrier; i++)
+                step->barrier = seen[i].space == mine.space && (seen[i].write || mine.write) && seen[i].begin < mine.end &&
+                                mine.begin < seen[i].end;
+        }
+        if (cdu_debug(CDU_DEBUG_BARRIERS)) step->barrier = true;
+        if (step->barrier) {
+            count = 0;
+            plan->report.barriers++;
+        }
+        cdu_status status = cdu_grow(&seen, &capacity, count + uses_count, sizeof *seen, error);
+        if (status != CDU_OK) {
+            free(seen);
+            return status;
+        }
+        for (uint32_t u = 0; u < uses_count; u++) seen[count++] = touch_of(plan, &uses[u]);
+    }
+    free(seen);
+    return CDU_OK;
+}
+
+static void report_memory(cdu_plan *plan)
+{
+    const cdu_lowering *l = &plan->lowering;
+    for (size_t t = 0; t < l->tensor_count; t++) {
+        const cdu_tensor_record *tensor = &l->tensors[t];
+        if (tensor->root != (cdu_tensor)t) continue;
+        if (tensor->place == CDU_PLACE_ARENA) plan->report.arenas += tensor->bytes;
+        else if (tensor->place != CDU_PLACE_PLANNED) plan->report.host_visible += tensor->bytes;
+    }
+    plan->report.peak = plan->report.activations + plan->report.arenas + plan->report.host_visible;
+}
+
+static void log_steps(const cdu_plan *plan)
+{
+    for (size_t s = 0; s < plan->step_count; s++) {
+        const cdu_planned_step *step = &plan->steps[s];
+        if (step->fill) {
+            cdu_log(CDU_LOG_INFO, "step %zu segment %u%s: poison %s", s, step->segment, step->barrier ? " barrier" : "",
+                    plan->lowering.tensors[step->draft].name);
+            continue;
+        }
+        const cdu_draft *d = &plan->lowering.drafts[step->draft];
+        cdu_log(CDU_LOG_INFO, "step %zu segment %u%s: %s: %s %s, %u x %u x %u groups, %.3g GFLOP, %.3g MiB", s, step->segment,
+                step->barrier ? " barrier" : "", d->label, d->kernel, d->defines, d->groups[0], d->groups[1], d->groups[2],
+                d->flops * 1e-9, d->bytes / 1048576.0);
+    }
+}
+
+cdu_status cdu_plan_create(const cdu_graph *graph, const cdu_device_info *device, const cdu_plan_options *options,
+                           cdu_plan **out, cdu_error *error)
+{
+    *out = NULL;
+    cdu_plan *plan;
+    CDU_TRY(cdu_allocate(&plan, 1, sizeof *plan, error));
+    plan->lowering.graph = graph;
+    plan->lowering.device = *device;
+    plan->lowering.options = *options;
+    cdu_status status = cdu_lowering_run(&plan->lowering, error);
+    if (status == CDU_OK) status = place(plan, error);
+    if (status == CDU_OK) status = order_steps(plan, error);
+    if (status == CDU_OK) status = derive_barriers(plan, error);
+    if (status != CDU_OK) {
+        cdu_plan_destroy(plan);
+        return status;
+    }
+    report_memory(plan);
+    if (cdu_debug(CDU_DEBUG_STEPS)) log_steps(plan);
+    *out = plan;
+    return CDU_OK;
+}
+
+void cdu_plan_destroy(cdu_plan *plan)
+{
+    if (!plan) return;
+    cdu_lowering_free(&plan->lowering);
+    free(plan->steps);
+    free(plan->chunk_bytes);
+    free(plan);
+}
+
+cdu_plan_report cdu_plan_report_of(const cdu_plan *plan)
+{
+    return plan->report;
+}
+
+uint32_t cdu_plan_drafts(const cdu_plan *plan)
+{
+    return (uint32_t)plan->lowering.draft_count;
+}
+
+const cdu_draft *cdu_plan_draft(const cdu_plan *plan, uint32_t index)
+{
+    return &plan->lowering.drafts[index];
+}
