@@ -2,6 +2,7 @@
 #ifndef CDU_MODEL_SAFETENSORS_H
 #define CDU_MODEL_SAFETENSORS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -21,9 +22,21 @@ typedef struct {
 cdu_status cdu_safe_read(const char *path, cdu_safe_file *out, cdu_error *error);
 /* From memory that stays the caller's (for the fuzzer). */
 cdu_status cdu_safe_parse(const char *name, const char *bytes, size_t size, cdu_safe_file *out, cdu_error *error);
-/* Atomic. Equal content gives equal bytes. */
+/* Atomic. Equal content gives equal bytes. The data of 8-byte types come first, so that all are aligned in the file. */
 cdu_status cdu_safe_write(const char *path, const cdu_safe_file *file, cdu_error *error);
 void cdu_safe_free(cdu_safe_file *file);
+/* Null where there is no such key. */
 const char *cdu_safe_metadata(const cdu_safe_file *file, const char *key);
+/* Null where there is no such tensor. */
+const cdu_safe_tensor *cdu_safe_find(const cdu_safe_file *file, const char *name);
+/* For building a file to write: name, key and value are copied, data stay the caller's. */
+cdu_status cdu_safe_add(cdu_safe_file *file, const char *name, cdu_safe_type type, const uint64_t *dims, uint32_t rank, const void *data,
+                        cdu_error *error);
+cdu_status cdu_safe_set(cdu_safe_file *file, const char *key, const char *value, cdu_error *error);
+
+/* The metadata key "checksum" holds XXH3 (64 bits, hexadecimal) of all else: names, types, shapes, data, metadata. */
+cdu_status cdu_safe_seal(cdu_safe_file *file, cdu_error *error);
+/* CDU_BAD_DATA where the sum is there and wrong, or is missing and `required`. */
+cdu_status cdu_safe_verify(const cdu_safe_file *file, const char *name, bool required, cdu_error *error);
 
 #endif
