@@ -1,0 +1,39 @@
+/* metrics.c: see metrics.h. */
+#include "core/train/metrics.h"
+
+#include <math.h>
+
+void cdu_confusion_add(cdu_confusion *confusion, const uint8_t *truth, const uint8_t *predicted, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (truth[i] < confusion->classes && predicted[i] < confusion->classes) confusion->pixels[truth[i]][predicted[i]]++;
+}
+
+void cdu_confusion_merge(cdu_confusion *confusion, const cdu_confusion *other)
+{
+    for (uint32_t t = 0; t < confusion->classes; t++)
+        for (uint32_t p = 0; p < confusion->classes; p++) confusion->pixels[t][p] += other->pixels[t][p];
+}
+
+double cdu_confusion_f1(const cdu_confusion *confusion, uint32_t class_value)
+{
+    uint64_t truth = 0, predicted = 0;
+    for (uint32_t c = 0; c < confusion->classes; c++) {
+        truth += confusion->pixels[class_value][c];
+        predicted += confusion->pixels[c][class_value];
+    }
+    return truth + predicted ? 2 * (double)confusion->pixels[class_value][class_value] / (double)(truth + predicted) : NAN;
+}
+
+double cdu_confusion_macro_f1(const cdu_confusion *confusion)
+{
+    double sum = 0;
+    uint32_t count = 0;
+    for (uint32_t c = 0; c < confusion->classes; c++) {
+        double f1 = cdu_confusion_f1(confusion, c);
+        if (isnan(f1)) continue;
+        sum += f1;
+        count++;
+    }
+    return count ? sum / count : NAN;
+}
