@@ -22,7 +22,9 @@ static int complain(TIFF *tiff, void *context, const char *module, const char *f
     (void)tiff;
     (void)module;
     complaint *c = context;
-    if (!c->words[0]) vsnprintf(c->words, sizeof c->words, format, arguments);
+    if (c->words[0]) return 1;
+    vsnprintf(c->words, sizeof c->words, format, arguments);
+    for (char *line = c->words; (line = strchr(line, '\n'));) *line = ' '; /* errors are one line */
     return 1;
 }
 
