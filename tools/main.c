@@ -157,10 +157,10 @@ static cdu_status run_command(int argc, char **argv, cdu_error *error)
     if (!strcmp(argv[1], "--version")) return printf("cdunet %s\n", CDUNET_VERSION), CDU_OK;
     if (argv[1][0] == '-')
         return cdu_fail(error, CDU_USAGE, "'%s' stands where a command is expected; 'cdunet help' lists them", argv[1]);
+    CDU_TRY(cdu_debug_load(error));
     CDU_TRY(find_command(argv[1 + help], &chosen, error));
     if (!chosen->run) return cdu_fail(error, CDU_FAILED, "the command '%s' is not part of this build", chosen->name);
     help_words[0] = argv[1 + help];
-    CDU_TRY(cdu_debug_load(error));
     command_stops = chosen->stops;
     install_signals();
     return help ? chosen->run(2, help_words, error) : chosen->run(argc - 1, argv + 1, error);

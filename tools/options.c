@@ -89,7 +89,7 @@ static void print_help(const cdu_usage *usage)
     printf("usage: cdunet %s%s", usage->name, usage->options ? " [options]" : "");
     for (size_t i = 0; i < positional_count(usage); i++) {
         const cdu_positional *p = &usage->positionals[i];
-        printf(p->optional ? " [%s]%s" : " %s%s", p->name, p->values ? " ..." : "");
+        printf(p->optional ? " [%s]%s" : " %s%s", p->name, p->values ? "..." : "");
     }
     printf("\n%s\n", usage->summary);
     if (positional_count(usage)) printf("\narguments:\n");

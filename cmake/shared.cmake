@@ -1,0 +1,26 @@
+# The shared library: the static one's objects, of which only the functions of the public headers can be seen from outside.
+file(GLOB PUBLIC_HEADERS CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/include/cdunet/*.h)
+set(exports "")
+foreach(header IN LISTS PUBLIC_HEADERS)
+  file(STRINGS ${header} lines REGEX "cdu_[a-z0-9_]+\\(")
+  foreach(line IN LISTS lines)
+    string(REGEX MATCHALL "cdu_[a-z0-9_]+\\(" calls "${line}")
+    list(APPEND exports ${calls})
+  endforeach()
+endforeach()
+list(TRANSFORM exports REPLACE "\\($" "")
+list(REMOVE_DUPLICATES exports)
+list(FILTER exports EXCLUDE REGEX "^cdu_fail$")
+list(JOIN exports "; " exports)
+file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/generated/exports.map CONTENT "{ global: @exports@; local: *; };\n" @ONLY)
+
+add_library(cdunet_shared SHARED $<TARGET_OBJECTS:cdunet>)
+set_target_properties(cdunet_shared PROPERTIES OUTPUT_NAME cdunet VERSION ${PROJECT_VERSION} SOVERSION 0
+  LINK_DEPENDS ${CMAKE_BINARY_DIR}/generated/exports.map)
+target_include_directories(cdunet_shared PUBLIC $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}/include>
+  $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+target_link_options(cdunet_shared PRIVATE -Wl,--version-script=${CMAKE_BINARY_DIR}/generated/exports.map)
+if(NOT CDUNET_SANITIZE)
+  target_link_options(cdunet_shared PRIVATE -Wl,--no-undefined)
+endif()
+target_link_libraries(cdunet_shared PRIVATE ${CORE_LIBRARIES})

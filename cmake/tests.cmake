@@ -1,0 +1,84 @@
+# All tests are ctest's. Rooms are folders of tests/ with one Criterion program each. What builds the project a second time or
+# runs for long is registered only where CDUNET_TESTS_WHOLE is set (./dev test and ./dev check set it); "ctest -C check" adds the
+# slowest ones.
+option(CDUNET_TESTS_WHOLE "register the tests that build the project again: other compilers, sanitizers, an installed prefix" OFF)
+pkg_check_modules(CRITERION REQUIRED IMPORTED_TARGET criterion)
+find_program(PYTHON NAMES python3 HINTS /usr/bin NO_CMAKE_ENVIRONMENT_PATH)
+find_program(CXX_COMPILER NAMES c++ g++ clang++-14)
+
+# caches of the tests stay in the build folder; ASan needs a driver list without Clover, and drivers leak by design
+set(TEST_ENVIRONMENT "XDG_CACHE_HOME=${CMAKE_BINARY_DIR}/cache" "OCL_ICD_VENDORS=pocl.icd"
+  "LSAN_OPTIONS=suppressions=${CMAKE_SOURCE_DIR}/tests/house/leaks.txt:print_suppressions=0"
+  "UBSAN_OPTIONS=print_stacktrace=1" "ASAN_OPTIONS=detect_odr_violation=0")
+
+function(cdunet_add_test name)
+  cmake_parse_arguments(T "" "TIMEOUT;PROCESSORS" "COMMAND;CONFIGURATIONS;ENVIRONMENT" ${ARGN})
+  if(T_CONFIGURATIONS)
+    add_test(NAME ${name} COMMAND ${T_COMMAND} CONFIGURATIONS ${T_CONFIGURATIONS})
+  else()
+    add_test(NAME ${name} COMMAND ${T_COMMAND})
+  endif()
+  if(NOT T_TIMEOUT)
+    set(T_TIMEOUT 300)
+  endif()
+  if(NOT T_PROCESSORS)
+    set(T_PROCESSORS 1)
+  endif()
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${T_TIMEOUT} PROCESSORS ${T_PROCESSORS} SKIP_RETURN_CODE 77
+    ENVIRONMENT "${TEST_ENVIRONMENT};${T_ENVIRONMENT}" WORKING_DIRECTORY ${CMAKE_BINARY_DIR})
+endfunction()
+
+set(TEST_LIBRARIES cdunet PkgConfig::CRITERION PkgConfig::TIFF PkgConfig::PNG PkgConfig::JPEG PkgConfig::CAIRO PkgConfig::JANSSON
+  PkgConfig::ZLIB Threads::Threads ${CMAKE_DL_LIBS} m)
+function(cdunet_test_program name)
+  add_executable(${name} ${ARGN})
+  target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR} ${CMAKE_SOURCE_DIR}/tests)
+  target_compile_definitions(${name} PRIVATE CDUNET_SOURCE_DIR="${CMAKE_SOURCE_DIR}" CDUNET_BINARY_DIR="${CMAKE_BINARY_DIR}"
+    ${CDUNET_DEFINITIONS})
+  target_link_libraries(${name} PRIVATE ${TEST_LIBRARIES})
+endfunction()
+
+foreach(room base graph ops backends model slide study train segment phantom tools)
+  file(GLOB sources CONFIGURE_DEPENDS tests/${room}/*.c)
+  list(FILTER sources EXCLUDE REGEX "/(fuzz_|main_)[^/]*$")
+  if(sources)
+    if(room STREQUAL tools)
+      list(APPEND sources tools/options.c)
+    endif()
+    cdunet_test_program(test_${room} ${sources})
+    cdunet_add_test(${room} COMMAND test_${room} --jobs 1 TIMEOUT 600)
+    if(room MATCHES "tools|phantom|train|segment")
+      add_dependencies(test_${room} cdunet-program)
+    endif()
+  endif()
+endforeach()
+
+# fuzz targets: tests/ROOM/fuzz_NAME.c with LLVMFuzzerTestOneInput; seeds lie in tests/ROOM/fuzz_NAME/. Without libFuzzer each becomes
+# a program that runs its seeds, cut and flipped, once.
+file(GLOB FUZZERS CONFIGURE_DEPENDS tests/*/fuzz_*.c)
+foreach(source IN LISTS FUZZERS)
+  get_filename_component(name ${source} NAME_WE)
+  get_filename_component(folder ${source} DIRECTORY)
+  if(CDUNET_FUZZ)
+    cdunet_test_program(${name} ${source})
+    target_compile_options(cdunet PRIVATE -fsanitize=fuzzer-no-link)
+    target_compile_options(${name} PRIVATE -fsanitize=fuzzer)
+    target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+  else()
+    cdunet_test_program(${name} ${source} tests/house/main_repeat.c)
+    cdunet_add_test(${name} COMMAND ${name} ${folder}/${name})
+  endif()
+endforeach()
+
+add_executable(test_dist tests/dist/group.c)
+target_include_directories(test_dist PRIVATE ${CMAKE_SOURCE_DIR})
+target_compile_definitions(test_dist PRIVATE ${CDUNET_DEFINITIONS})
+target_link_libraries(test_dist PRIVATE cdunet m)
+cdunet_add_test(dist.solo COMMAND test_dist solo)
+find_program(MPIEXEC NAMES mpiexec.mpich mpiexec.hydra)
+if(CDUNET_MPI AND MPIEXEC)
+  cdunet_add_test(dist.mpi COMMAND ${MPIEXEC} -n 2 $<TARGET_FILE:test_dist> mpi ENVIRONMENT EXPECTED_RANKS=2 TIMEOUT 60)
+  cdunet_add_test(dist.mpi-stall COMMAND ${CMAKE_COMMAND} -DEXPECTED=74 "-DCOMMAND=${MPIEXEC} -n 2 $<TARGET_FILE:test_dist> mpi stall"
+    -P ${CMAKE_SOURCE_DIR}/cmake/expect.cmake TIMEOUT 60)
+endif()
+include(cmake/tests_house.cmake)

@@ -1,0 +1,16 @@
+# Tests of the project as a whole: house rules, headers, what an installed copy offers, other builds, kernels for devices that are
+# not here. Each is a script that says what it found and exits with 77 where a tool it needs is missing.
+set(HOUSE ${CMAKE_SOURCE_DIR}/tests/house)
+if(PYTHON)
+  cdunet_add_test(house.rules COMMAND ${PYTHON} ${HOUSE}/rules.py ${CMAKE_SOURCE_DIR})
+  cdunet_add_test(house.headers COMMAND ${PYTHON} ${HOUSE}/headers.py ${CMAKE_SOURCE_DIR} ${CMAKE_C_COMPILER} ${CXX_COMPILER})
+endif()
+if(CDUNET_TESTS_WHOLE)
+  cdunet_add_test(house.installed COMMAND bash ${HOUSE}/installed.sh ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR} TIMEOUT 300)
+  cdunet_add_test(house.clang COMMAND bash ${HOUSE}/again.sh ${CMAKE_SOURCE_DIR} clang "base|dist" TIMEOUT 900 PROCESSORS 2)
+  cdunet_add_test(house.bare COMMAND bash ${HOUSE}/again.sh ${CMAKE_SOURCE_DIR} bare "." TIMEOUT 900 PROCESSORS 2)
+  cdunet_add_test(house.sanitizers COMMAND bash ${HOUSE}/again.sh ${CMAKE_SOURCE_DIR} sanitizers
+    "^(base|graph|model|slide|study|tools|dist.*|fuzz_.*)$" TIMEOUT 1200 PROCESSORS 2)
+  cdunet_add_test(house.sanitizers-whole COMMAND bash ${HOUSE}/again.sh ${CMAKE_SOURCE_DIR} sanitizers "." CONFIGURATIONS check
+    TIMEOUT 3600 PROCESSORS 2)
+endif()

@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Builds the project again with a preset and runs those of its tests whose names match. Usage: again.sh SOURCE PRESET TESTS
+set -eu
+source=$1 preset=$2 tests=$3
+compiler=$(sed -n "/\"name\": \"$preset\"/,/}/s/.*\"CMAKE_C_COMPILER\": \"\([^\"]*\)\".*/\1/p" "$source/CMakePresets.json" | head -n 1)
+if ! command -v "$compiler" >/dev/null; then
+    echo "skipped: $compiler is not installed"
+    exit 77
+fi
+cd "$source"
+cmake --preset "$preset" -DCDUNET_TESTS_WHOLE=OFF
+nice cmake --build --preset "$preset"
+cd "build-$preset"
+ctest --output-on-failure --no-tests=error -j "$(nproc)" -R "$tests" -E '^(house|parity|kernels)'
