@@ -53,12 +53,11 @@ foreach(room base graph ops backends model slide study train segment phantom too
   endif()
 endforeach()
 
-# fuzz targets: tests/ROOM/fuzz_NAME.c with LLVMFuzzerTestOneInput; seeds lie in tests/ROOM/fuzz_NAME/. Without libFuzzer each becomes
+# fuzz targets: tests/fuzz/fuzz_NAME.c with LLVMFuzzerTestOneInput; seeds lie in tests/fuzz/fuzz_NAME/. Without libFuzzer each becomes
 # a program that runs its seeds, cut and flipped, once.
-file(GLOB FUZZERS CONFIGURE_DEPENDS tests/*/fuzz_*.c)
+file(GLOB FUZZERS CONFIGURE_DEPENDS tests/fuzz/fuzz_*.c)
 foreach(source IN LISTS FUZZERS)
   get_filename_component(name ${source} NAME_WE)
-  get_filename_component(folder ${source} DIRECTORY)
   if(CDUNET_FUZZ)
     cdunet_test_program(${name} ${source})
     target_compile_options(cdunet PRIVATE -fsanitize=fuzzer-no-link)
@@ -66,7 +65,7 @@ foreach(source IN LISTS FUZZERS)
     target_link_options(${name} PRIVATE -fsanitize=fuzzer)
   else()
     cdunet_test_program(${name} ${source} tests/house/main_repeat.c)
-    cdunet_add_test(${name} COMMAND ${name} ${folder}/${name})
+    cdunet_add_test(${name} COMMAND ${name} ${CMAKE_SOURCE_DIR}/tests/fuzz/${name})
   endif()
 endforeach()
 

@@ -10,7 +10,7 @@ found=0
 for target in ./fuzz_*; do
     [ -x "$target" ] && [ -f "$target" ] || continue
     name=$(basename "$target")
-    seeds=$(find "$source/tests" -type d -name "$name" | head -n 1)
+    seeds=$(find "$source/tests/fuzz" -type d -name "$name" | head -n 1)
     mkdir -p "corpus/$name"
     echo "== $name, $seconds s"
     "$target" -max_total_time="$seconds" -rss_limit_mb=2048 -timeout=10 -print_final_stats=1 -verbosity=0 \
