@@ -14,3 +14,17 @@ if(CDUNET_TESTS_WHOLE)
   cdunet_add_test(house.sanitizers-whole COMMAND bash ${HOUSE}/again.sh ${CMAKE_SOURCE_DIR} sanitizers "." CONFIGURATIONS check
     TIMEOUT 3600 PROCESSORS 2)
 endif()
+
+# kernels for devices that are not here
+if(CDUNET_VULKAN AND EXISTS ${CMAKE_SOURCE_DIR}/backends/source.c AND EXISTS ${CMAKE_SOURCE_DIR}/core/ops/sgd.c)
+  cdunet_test_program(kernel_check tests/kernels/kernel_check.c)
+  foreach(family navi21 gfx1100)
+    cdunet_add_test(kernels.radv-${family} COMMAND bash ${CMAKE_SOURCE_DIR}/tests/kernels/radv.sh $<TARGET_FILE:kernel_check> ${family})
+  endforeach()
+  cdunet_add_test(kernels.amdgcn COMMAND bash ${CMAKE_SOURCE_DIR}/tests/kernels/amdgcn.sh $<TARGET_FILE:kernel_check>
+    ${CMAKE_BINARY_DIR}/amdgcn PROCESSORS 2 TIMEOUT 600)
+  if(PYTHON)
+    cdunet_add_test(kernels.intel COMMAND ${PYTHON} ${CMAKE_SOURCE_DIR}/tests/kernels/intel.py $<TARGET_FILE:kernel_check>
+      ${CMAKE_BINARY_DIR}/intel CONFIGURATIONS check PROCESSORS 2 TIMEOUT 1800)
+  endif()
+endif()

@@ -162,7 +162,7 @@ static cdu_status decode(cdu_slide *slide, TIFF *tiff, complaint *c, cdu_error *
     if (!done || c->words[0])
         return cdu_fail(error, CDU_BAD_DATA, "%s: TIFF: %s", slide->path, c->words[0] ? c->words : "cannot be decoded");
     flatten(slide->pixels, (size_t)width * height);
-    uint8_t *smaller = realloc(slide->pixels, (size_t)width * height * 3);
+    uint8_t *smaller = realloc(slide->pixels, (size_t)width * height * 3); /* house: allowed, it only shrinks */
     if (smaller) slide->pixels = smaller;
     take_resolution(slide, tiff);
     cdu_picture_finish(slide, "tiff");
