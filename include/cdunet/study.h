@@ -1,5 +1,6 @@
 /* study.h: the study file (YAML) and its slide list (CSV): which slides with which labels, how to cut, train and evaluate. Every error
- * names file, line and key. Paths inside are relative to the study file. */
+ * names file, line and key. The slide list's path is relative to the study file, paths in the slide list to the slide list. Threads: a study
+ * is not changed after reading; any number of threads may read it. */
 #ifndef CDUNET_STUDY_H
 #define CDUNET_STUDY_H
 
@@ -24,6 +25,13 @@ typedef struct {
     char **also;
     size_t also_count;
 } cdu_class;
+
+/* A stain's name in reports and the spellings of it met in slide lists. */
+typedef struct {
+    char *name;
+    char **spellings;
+    size_t spelling_count;
+} cdu_stain;
 
 /* Everything that decides what the network is. */
 typedef struct {
@@ -54,7 +62,9 @@ typedef struct {
     char **overlap;  size_t overlap_count;
     char *region;
     bool unannotated_is_excluded, unknown_is_excluded;
-    cdu_study_slide *slides;
+    cdu_stain *stains;
+    size_t stain_count;
+    cdu_study_slide *slides;           /* in the order of the slide list */
     size_t slide_count;
 
     struct { double mpp; uint32_t size, stride; double empty; } tiles;
@@ -71,15 +81,19 @@ typedef struct {
         uint64_t seed;
     } train;
     struct { bool flip; double hue, brightness, scale, noise, occlusion, rotate, shear; } augment;
-    struct { double boundary_um; uint32_t bootstrap; } evaluate;
-    struct { double test, validation; uint64_t seed; } split;
+    struct { double boundary_um; uint32_t bootstrap; bool by_stain, by_case, by_slide; } evaluate;
+    struct { double test, validation; bool balance_stain; uint64_t seed; } split;
 } cdu_study;
 
 /* The paper's settings. */
 cdu_model_settings cdu_model_defaults(void);
 
 /* Reads and checks the study file and its slide list. CDU_BAD_DATA: unknown key, wrong type, out of range, unknown stain spelling is
- * fine (reported as it is), a case in two splits, no training slide, a class named twice. Free with cdu_study_free. */
+ * fine (reported as it is), a case in two splits, a slide that is not there, no training slide, a class named twice. Slides
+ * without a split are assigned by case. Where no slide is for validation, the share split.validation (METHOD: 10 %) of the
+ * training part is held out: whole cases where there are at least four, else whole slides, with a warning, since sections of one
+ * case share anatomy; one training slide alone cannot be parted: a warning, no validation slides, keep_best_macro_f1 off.
+ * Free with cdu_study_free. */
 cdu_status cdu_study_read(const char *path, cdu_study **out, cdu_error *error);
 void cdu_study_free(cdu_study *study);
 /* All settings in full, defaults spelled out, as YAML that cdu_study_read reads back. `slides_path` as it shall stand there. */
