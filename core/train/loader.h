@@ -1,0 +1,41 @@
+/* loader.h: batches of training tiles, read from the slides by background threads into a bounded queue. Which tiles a batch holds and
+ * how they are flipped follows from (seed, epoch, tile) alone, so any number of threads gives the same bytes. Nothing is dumped to disk. */
+#ifndef CDU_TRAIN_LOADER_H
+#define CDU_TRAIN_LOADER_H
+
+#include "core/study/tile_index.h"
+
+typedef struct cdu_loader cdu_loader;
+
+typedef struct {
+    uint64_t seed;
+    uint32_t batch;
+    uint32_t threads;      /* 0: as many as processors */
+    bool flip;
+    uint64_t first;        /* step at which to begin: 0, or where a run is resumed */
+} cdu_loader_settings;
+
+typedef struct {
+    const uint32_t *pixels;   /* batch x size x size of R | G << 8 | B << 16 | class << 24 (255: ignored), as cdu_tile_input takes them */
+    const uint32_t *tiles;    /* batch indices into the tile index */
+    uint64_t step, epoch;
+} cdu_batch;
+
+/* An epoch visits every tile once, in an order of its own; where the last batch of an epoch is short, it is filled from the epoch's
+ * beginning, so that shapes stay fixed. */
+uint64_t cdu_loader_steps_per_epoch(size_t tiles, uint32_t batch);
+
+/* Study and index must outlive the loader. */
+cdu_status cdu_loader_create(const cdu_study *study, const cdu_tile_index *index, const cdu_loader_settings *settings, cdu_loader **out,
+                             cdu_error *error);
+void cdu_loader_destroy(cdu_loader *loader);
+/* The next batch, in order; the loader's memory, valid until the next call. A tile that cannot be read (a corrupt slide) is replaced
+ * by the next readable one of the index, with one warning a slide; CDU_BAD_DATA where no tile can be read. One caller. */
+cdu_status cdu_loader_next(cdu_loader *loader, cdu_batch *out, cdu_error *error);
+
+/* The flips of a tile in an epoch: bit 0 left and right, bit 1 top and bottom. */
+uint32_t cdu_loader_flips(uint64_t seed, uint64_t epoch, uint32_t tile);
+/* The order of an epoch's tiles into order[count]. */
+void cdu_loader_order(uint64_t seed, uint64_t epoch, uint32_t *order, size_t count);
+
+#endif

@@ -1,0 +1,112 @@
+/* log.c: see log.h. */
+#include "core/train/log.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/file.h"
+#include "core/base/memory.h"
+
+static const uint64_t log_limit = (uint64_t)1 << 30;
+
+struct cdu_train_log { FILE *file; char path[CDU_PATH_LIMIT]; uint32_t classes; };
+
+/* Class names with quotes and commas are quoted as CSV wants. */
+static void print_name(FILE *file, const char *name)
+{
+    fputs(",\"F1 ", file);
+    for (; *name; name++) {
+        if (*name == '"') fputc('"', file);
+        fputc(*name, file);
+    }
+    fputc('"', file);
+}
+
+static cdu_status flush(cdu_train_log *log, cdu_error *error)
+{
+    if (fflush(log->file) == 0 && !ferror(log->file)) return CDU_OK;
+    return cdu_fail(error, CDU_CANNOT_WRITE, "%s: cannot be written: %s", log->path, strerror(errno));
+}
+
+/* step,epoch,,, */
+static bool is_validation(const char *row)
+{
+    const char *comma = strchr(row, ',');
+    comma = comma ? strchr(comma + 1, ',') : NULL;
+    return comma && comma[1] == ',';
+}
+
+/* Keeps the head and whole rows up to `step`. */
+static cdu_status cut(const char *path, uint64_t step, bool validated, cdu_error *error)
+{
+    char *text;
+    size_t size;
+    CDU_TRY(cdu_file_read(path, log_limit, &text, &size, error));
+    char *end = strchr(text, '\n');
+    while (end) {
+        char *row = end + 1, *after = strchr(row, '\n');
+        uint64_t its = strtoull(row, NULL, 10);
+        if (!after || its > step || (its == step && !validated && is_validation(row))) break;
+        end = after;
+    }
+    cdu_status status = cdu_file_write(path, text, end ? (size_t)(end + 1 - text) : 0, error);
+    free(text);
+    return status;
+}
+
+cdu_status cdu_train_log_open(const char *folder, const cdu_study *study, bool resume, uint64_t step, bool validated, cdu_train_log **out,
+                              cdu_error *error)
+{
+    cdu_train_log *log;
+    CDU_TRY(cdu_allocate(&log, 1, sizeof *log, error));
+    cdu_status status = cdu_path_join(log->path, folder, "log.csv", error);
+    bool append = status == CDU_OK && resume && cdu_file_exists(log->path);
+    if (append) status = cut(log->path, step, validated, error);
+    log->file = status == CDU_OK ? fopen(log->path, append ? "ae" : "we") : NULL;
+    log->classes = (uint32_t)study->class_count;
+    if (status == CDU_OK && !log->file) status = cdu_fail(error, CDU_CANNOT_WRITE, "%s: cannot be written: %s", log->path, strerror(errno));
+    if (status == CDU_OK && (!append || ftell(log->file) == 0)) {
+        fputs("step,epoch,loss,learning rate,seconds,macro F1", log->file);
+        for (size_t c = 0; c < study->class_count; c++) print_name(log->file, study->classes[c].name);
+        fputc('\n', log->file);
+        status = flush(log, error);
+    }
+    if (status != CDU_OK) return cdu_train_log_close(log), status;
+    *out = log;
+    return CDU_OK;
+}
+
+void cdu_train_log_close(cdu_train_log *log)
+{
+    if (!log) return;
+    if (log->file) fclose(log->file);
+    free(log);
+}
+
+cdu_status cdu_train_log_step(cdu_train_log *log, uint64_t step, uint64_t epoch, double loss, double rate, double seconds, cdu_error *error)
+{
+    fprintf(log->file, "%" PRIu64 ",%" PRIu64 ",%.9g,%.9g,%.4f,", step, epoch, loss, rate, seconds);
+    for (uint32_t c = 0; c < log->classes; c++) fputc(',', log->file);
+    fputc('\n', log->file);
+    return flush(log, error);
+}
+
+static void print_score(FILE *file, double score)
+{
+    if (isnan(score)) fputc(',', file);
+    else fprintf(file, ",%.6f", score);
+}
+
+cdu_status cdu_train_log_validation(cdu_train_log *log, uint64_t step, uint64_t epoch, const cdu_confusion *confusion, double seconds,
+                                    cdu_error *error)
+{
+    fprintf(log->file, "%" PRIu64 ",%" PRIu64 ",,,%.4f", step, epoch, seconds);
+    print_score(log->file, cdu_confusion_macro_f1(confusion));
+    for (uint32_t c = 0; c < log->classes; c++) print_score(log->file, cdu_confusion_f1(confusion, c));
+    fputc('\n', log->file);
+    return flush(log, error);
+}

@@ -1,0 +1,351 @@
+/* train.c: the training loop. The device works on one batch while the loader's threads read the next ones; the host waits once a step,
+ * for the loss. Leaves out augmentation but for flips, and more than one device. */
+#include "cdunet/train.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+#include "cdunet/log.h"
+#include "core/base/file.h"
+#include "core/base/memory.h"
+#include "core/base/progress.h"
+#include "core/base/stop.h"
+#include "core/ops/ops.h"
+#include "core/train/checkpoint.h"
+#include "core/train/folder.h"
+#include "core/train/loader.h"
+#include "core/train/log.h"
+#include "core/train/rate.h"
+#include "core/train/validate.h"
+
+static const double checkpoint_seconds = 300;
+
+/* What a run holds. Zero-initialized; release frees what is there. */
+typedef struct {
+    const cdu_train_options *options;
+    cdu_study *study;
+    int lock;
+    cdu_tile_index index;
+    float class_weights[CDU_CLASS_LIMIT];
+    cdu_gpu gpu;
+    bool gpu_open;
+    cdu_graph *graph;
+    cdu_training_graph values;
+    cdu_program *program;
+    cdu_loader *loader;
+    cdu_train_log *log;
+    cdu_segmenter *segmenter;
+    size_t validation_slides;
+    cdu_checkpoint state;          /* its weights and momentum are those of the last save */
+    uint64_t steps_per_epoch, last_step, saved_step;
+    double saved_at, train_seconds, timed_seconds;
+    uint64_t timed_steps;
+    float loss;
+    cdu_progress_bar bar;
+} run;
+
+static void release(run *r)
+{
+    cdu_loader_destroy(r->loader);
+    cdu_train_log_close(r->log);
+    cdu_segmenter_destroy(r->segmenter);
+    cdu_program_destroy(r->program);
+    cdu_graph_destroy(r->graph);
+    if (r->gpu_open) cdu_gpu_close(&r->gpu);
+    cdu_checkpoint_free(&r->state);
+    cdu_tile_index_free(&r->index);
+    cdu_study_free(r->study);
+    cdu_run_folder_unlock(r->lock);
+}
+
+/* ---- preparation ---- */
+
+static cdu_status read_study(run *r, cdu_error *error)
+{
+    const cdu_train_options *o = r->options;
+    CDU_TRY(cdu_study_read(o->study, &r->study, error));
+    cdu_study *s = r->study;
+    if (o->epochs) s->train.epochs = o->epochs;
+    if (o->batch) s->train.batch = o->batch;
+    if (o->width) s->model.width = o->width;
+    if (o->seed_given) s->train.seed = o->seed;
+    if (!s->train.epochs || !s->train.batch) return cdu_fail(error, CDU_USAGE, "%u epochs of batches of %u: both must be at least 1", s->train.epochs, s->train.batch);
+    return CDU_OK;
+}
+
+static cdu_status describe(const run *r, cdu_model_about *about, cdu_error *error)
+{
+    const cdu_study *s = r->study;
+    about->settings = s->model;
+    about->mpp = s->tiles.mpp;
+    about->tile = s->tiles.size;
+    snprintf(about->study, sizeof about->study, "%s", s->name ? s->name : "");
+    for (size_t c = 0; c < s->class_count; c++) {
+        int used = snprintf(about->class_names[c], sizeof about->class_names[c], "%s", s->classes[c].name);
+        if (used >= (int)sizeof about->class_names[c])
+            return cdu_fail(error, CDU_BAD_DATA, "%s: class name '%s' is longer than %zu bytes", s->path, s->classes[c].name, sizeof about->class_names[c] - 1);
+        memcpy(about->class_colors[c], s->classes[c].color, 3);
+    }
+    return CDU_OK;
+}
+
+/* All that decides the run's bytes, but for how long it lasts. */
+static void settings_text(const run *r, char text[CDU_RUN_SETTINGS])
+{
+    const cdu_study *s = r->study;
+    const cdu_model_settings *m = &s->model;
+    XXH64_hash_t hash = XXH64(s->slides_path ? "tiles" : "", 0, 0);
+    for (size_t i = 0; i < r->index.count; i++) {
+        int64_t place[3] = {r->index.tiles[i].slide, r->index.tiles[i].x, r->index.tiles[i].y};
+        hash = XXH64(place, sizeof place, hash);
+        hash = XXH64(r->index.tiles[i].pixels, sizeof r->index.tiles[i].pixels, hash);
+    }
+    snprintf(text, CDU_RUN_SETTINGS,
+             "kind=%s width=%u depth=%u classes=%u cd-filters=%u,%u input=%s order=%s cd-order=%s mpp=%.17g size=%u batch=%u "
+             "learning-rate=%.17g learning-rate-batch=%u momentum=%.17g median-frequency=%d loss-mean=%s seed=%" PRIu64 " flip=%d "
+             "validate-every=%u tiles=%zu tile-index=%016" PRIx64,
+             m->kind == CDU_MODEL_UNET ? "unet" : "cdunet", m->width, m->depth, m->classes, m->cd_filters[0], m->cd_filters[1],
+             m->bgr ? "bgr" : "rgb", m->relu_before_batch_norm ? "relu-bn" : "bn-relu", m->cd_relu_before_batch_norm ? "relu-bn" : "bn-relu",
+             s->tiles.mpp, s->tiles.size, s->train.batch, s->train.learning_rate, s->train.learning_rate_batch, s->train.momentum,
+             s->train.median_frequency, s->train.mean_of_pixels ? "pixels" : "class-weights", s->train.seed, s->augment.flip,
+             s->train.validate_every, r->index.count, (uint64_t)hash);
+}
+
+static cdu_status build_index(run *r, cdu_error *error)
+{
+    CDU_TRY(cdu_tile_index_build(r->study, CDU_SPLIT_TRAIN, true, r->options->threads, &r->index, error));
+    cdu_class_weights(r->study, &r->index, r->class_weights);
+    r->steps_per_epoch = cdu_loader_steps_per_epoch(r->index.count, r->study->train.batch);
+    r->last_step = r->steps_per_epoch * r->study->train.epochs;
+    if (r->options->max_steps && r->options->max_steps < r->last_step) r->last_step = r->options->max_steps;
+    char text[512] = "";
+    for (size_t c = 0; c < r->study->class_count; c++) {
+        size_t used = strlen(text);
+        snprintf(text + used, sizeof text - used, "%s%s %.3g", c ? ", " : "", r->study->classes[c].name, (double)r->class_weights[c]);
+    }
+    cdu_log(CDU_LOG_INFO, "%zu training tiles of %u pixels at %g um/px, %" PRIu64 " steps an epoch; class weights: %s", r->index.count,
+            r->index.size, r->index.mpp, r->steps_per_epoch, text);
+    r->validation_slides = cdu_validation_slides(r->study);
+    if (!r->validation_slides) cdu_log(CDU_LOG_WARNING, "the study has no annotated validation slide: the last weights are kept instead of the best");
+    return CDU_OK;
+}
+
+static cdu_status build_program(run *r, cdu_error *error)
+{
+    const cdu_study *s = r->study;
+    static const cdu_plan_options options = {.training = true, .update = cdu_sgd_update};
+    CDU_TRY(cdu_gpu_open(r->options->device ? r->options->device : "auto", false, false, &r->gpu, error));
+    r->gpu_open = true;
+    cdu_log(CDU_LOG_INFO, "%s: %s", r->gpu.id, r->gpu.info.name);
+    CDU_TRY(cdu_graph_create(&r->graph, error));
+    CDU_TRY(cdu_model_build_training(r->graph, &s->model, s->train.batch, s->tiles.size, s->tiles.size, s->train.mean_of_pixels, &r->values, error));
+    cdu_log(CDU_LOG_INFO, "%s of %" PRIu64 " parameters, batch of %u tiles", s->model.kind == CDU_MODEL_UNET ? "UNET" : "CD-UNET",
+            cdu_model_parameters(&s->model), s->train.batch);
+    CDU_TRY(cdu_program_create(r->graph, &r->gpu, &options, &r->program, error));
+    return cdu_program_write(r->program, r->values.class_weight, r->class_weights, error);
+}
+
+/* Weights to begin with: those of the checkpoint, or initial ones. */
+static cdu_status begin_state(run *r, cdu_error *error)
+{
+    cdu_checkpoint *state = &r->state;
+    char settings[CDU_RUN_SETTINGS];
+    bool found = false;
+    settings_text(r, settings);
+    if (r->options->resume) CDU_TRY(cdu_checkpoint_read(r->options->folder, state, &found, error));
+    if (found) {
+        CDU_TRY(cdu_checkpoint_match(state, settings, error));
+        uint64_t elements = cdu_program_arena_elements(r->program, CDU_ARENA_MOMENTUM);
+        if (state->momentum_count != elements)
+            return cdu_fail(error, CDU_BAD_DATA, "%s: the checkpoint's momentum has %" PRIu64 " elements, the network needs %" PRIu64,
+                            r->options->folder, state->momentum_count, elements);
+        CDU_TRY(cdu_program_write_arena(r->program, CDU_ARENA_MOMENTUM, state->momentum, error));
+        cdu_log(CDU_LOG_INFO, "going on after step %" PRIu64, state->step);
+    } else {
+        if (r->options->resume) cdu_log(CDU_LOG_INFO, "%s: no checkpoint yet, the run begins at step 0", r->options->folder);
+        CDU_TRY(cdu_model_initialize(&r->study->model, r->study->train.seed, &state->weights, error));
+        state->best = -1;
+        memcpy(state->settings, settings, sizeof settings);
+    }
+    CDU_TRY(describe(r, &state->about, error));
+    r->saved_step = found ? state->step : UINT64_MAX;
+    r->saved_at = cdu_seconds();
+    return cdu_model_load(r->graph, r->program, &state->weights, error);
+}
+
+static cdu_status prepare(run *r, cdu_error *error)
+{
+    const cdu_train_options *o = r->options;
+    CDU_TRY(read_study(r, error));
+    CDU_TRY(cdu_run_folder_lock(o->folder, o->resume, &r->lock, error));
+    CDU_TRY(build_index(r, error));
+    CDU_TRY(build_program(r, error));
+    CDU_TRY(begin_state(r, error));
+    CDU_TRY(cdu_run_folder_describe(o->folder, r->study, o->command, error));
+    cdu_loader_settings settings = {.seed = r->study->train.seed, .batch = r->study->train.batch, .threads = o->threads,
+                                    .flip = r->study->augment.flip, .first = r->state.step};
+    CDU_TRY(cdu_loader_create(r->study, &r->index, &settings, &r->loader, error));
+    return cdu_train_log_open(o->folder, r->study, o->resume, r->state.step, r->state.validated_step == r->state.step, &r->log, error);
+}
+
+/* ---- saving ---- */
+
+/* The device's weights and momentum into the state. */
+static cdu_status fetch(run *r, cdu_error *error)
+{
+    cdu_checkpoint *state = &r->state;
+    cdu_weights_free(&state->weights);
+    CDU_TRY(cdu_model_store(r->graph, r->program, &state->weights, error));
+    if (!state->momentum) {
+        state->momentum_count = cdu_program_arena_elements(r->program, CDU_ARENA_MOMENTUM);
+        CDU_TRY(cdu_allocate(&state->momentum, state->momentum_count, sizeof(float), error));
+    }
+    return cdu_program_read_arena(r->program, CDU_ARENA_MOMENTUM, state->momentum, error);
+}
+
+static cdu_status save(run *r, cdu_error *error)
+{
+    CDU_TRY(fetch(r, error));
+    snprintf(r->state.about.training, sizeof r->state.about.training, "%" PRIu64 " steps of %u tiles, seed %" PRIu64, r->state.step,
+             r->study->train.batch, r->study->train.seed);
+    CDU_TRY(cdu_checkpoint_write(r->options->folder, &r->state, error));
+    r->saved_step = r->state.step;
+    r->saved_at = cdu_seconds();
+    return CDU_OK;
+}
+
+/* model.safetensors from the state's weights. */
+static cdu_status save_model(run *r, cdu_error *error)
+{
+    char path[CDU_PATH_LIMIT];
+    CDU_TRY(cdu_path_join(path, r->options->folder, "model.safetensors", error));
+    CDU_TRY(cdu_model_write(path, &r->state.about, &r->state.weights, error));
+    r->state.best_step = r->state.step;
+    return CDU_OK;
+}
+
+static void tell_scores(const run *r, const cdu_confusion *confusion, double macro)
+{
+    char text[512] = "";
+    for (size_t c = 0; c < r->study->class_count; c++) {
+        size_t used = strlen(text);
+        snprintf(text + used, sizeof text - used, ", %s %.3f", r->study->classes[c].name, cdu_confusion_f1(confusion, (uint32_t)c));
+    }
+    cdu_log(CDU_LOG_INFO, "step %" PRIu64 ": validation macro F1 %.4f%s", r->state.step, macro, text);
+}
+
+/* The state was saved at this step before: whoever is killed while validating begins here again. */
+static cdu_status validate(run *r, cdu_error *error)
+{
+    cdu_confusion confusion;
+    double began = cdu_seconds();
+    CDU_TRY(cdu_validate(r->study, &r->gpu, &r->state.about, &r->state.weights, &r->segmenter, &confusion, error));
+    double macro = cdu_confusion_macro_f1(&confusion);
+    tell_scores(r, &confusion, macro);
+    CDU_TRY(cdu_train_log_validation(r->log, r->state.step, r->state.step / r->steps_per_epoch, &confusion, cdu_seconds() - began, error));
+    if (isnan(macro)) macro = 0;
+    bool better = macro > r->state.best || !r->study->train.keep_best_macro_f1;
+    if (better) {
+        r->state.best = macro;
+        CDU_TRY(save_model(r, error));
+    }
+    r->state.validated_step = r->state.step;
+    return save(r, error);
+}
+
+/* ---- the loop ---- */
+
+/* The update has been done by then, with what made the loss so; but such weights never reach a checkpoint. */
+static cdu_status refuse_loss(const run *r, const cdu_batch *batch, cdu_error *error)
+{
+    char text[400] = "";
+    for (uint32_t i = 0; i < r->study->train.batch; i++) {
+        const cdu_tile *tile = &r->index.tiles[batch->tiles[i]];
+        size_t used = strlen(text);
+        snprintf(text + used, sizeof text - used, "%s%s at (%" PRId64 ", %" PRId64 ")", i ? ", " : "", r->study->slides[tile->slide].slide, tile->x, tile->y);
+    }
+    return cdu_fail(error, CDU_FAILED, "step %" PRIu64 ": the loss is %g; the last good checkpoint is kept; lower the learning rate, or look at the step's tiles: %s",
+                    batch->step + 1, (double)r->loss, text);
+}
+
+static cdu_status one_step(run *r, cdu_error *error)
+{
+    const cdu_study *s = r->study;
+    cdu_batch batch;
+    float loss[4];
+    double began = cdu_seconds(), rate = cdu_learning_rate(s);
+    struct cdu_sgd_patch patch = {(float)rate, (float)s->train.momentum};
+    CDU_TRY(cdu_loader_next(r->loader, &batch, error));
+    CDU_TRY(cdu_program_write(r->program, r->values.tile, batch.pixels, error));
+    CDU_TRY(cdu_program_run(r->program, &patch, sizeof patch, error));
+    CDU_TRY(cdu_program_read(r->program, r->values.loss, loss, error));
+    r->loss = loss[0];
+    if (!isfinite(loss[0])) return refuse_loss(r, &batch, error);
+    double took = cdu_seconds() - began;
+    r->train_seconds += took;
+    if (r->state.step) r->timed_seconds += took, r->timed_steps++;
+    r->state.step++;
+    char note[96];
+    snprintf(note, sizeof note, "loss %.4f, %.3f s a step", (double)r->loss, took);
+    cdu_progress_update(&r->bar, r->state.step, note);
+    return cdu_train_log_step(r->log, r->state.step, batch.epoch + 1, loss[0], rate, took, error);
+}
+
+static bool validation_is_due(const run *r, bool ending)
+{
+    const cdu_study *s = r->study;
+    if (!r->validation_slides || r->state.validated_step == r->state.step || !r->state.step) return false;
+    bool by_steps = r->options->max_steps && r->state.step >= r->options->max_steps;
+    if (ending && !by_steps) return true;
+    uint64_t every = r->steps_per_epoch * (s->train.validate_every ? s->train.validate_every : s->train.epochs);
+    return r->state.step % every == 0;
+}
+
+static cdu_status loop(run *r, cdu_error *error)
+{
+    for (;;) {
+        bool out_of_time = r->options->seconds > 0 && r->train_seconds >= r->options->seconds;
+        bool ending = r->state.step >= r->last_step || out_of_time;
+        bool due = validation_is_due(r, ending);
+        bool epoch_end = r->state.step && r->state.step % r->steps_per_epoch == 0;
+        bool stopping = cdu_stop_requested();
+        if ((epoch_end || ending || stopping || due || cdu_seconds() - r->saved_at > checkpoint_seconds) && r->saved_step != r->state.step)
+            CDU_TRY(save(r, error));
+        if (stopping)
+            return cdu_fail(error, CDU_STOPPED, "stopped after step %" PRIu64 "; a checkpoint is written, --resume goes on", r->state.step);
+        if (due) CDU_TRY(validate(r, error));
+        if (ending) return CDU_OK;
+        CDU_TRY(one_step(r, error));
+    }
+}
+
+static cdu_status finish(run *r, cdu_error *error)
+{
+    if (r->state.best < 0) CDU_TRY(save_model(r, error));
+    return CDU_OK;
+}
+
+cdu_status cdu_train(const cdu_train_options *options, cdu_train_result *result, cdu_error *error)
+{
+    run r = {.options = options, .lock = -1};
+    cdu_status status = prepare(&r, error);
+    if (status == CDU_OK) {
+        r.bar = cdu_progress_begin("training", r.last_step);
+        status = loop(&r, error);
+        cdu_progress_end(&r.bar);
+        if (status == CDU_OK) status = finish(&r, error);
+    }
+    if (result) {
+        *result = (cdu_train_result){.steps = r.state.step, .loss = r.loss, .best_f1 = r.state.best, .best_step = r.state.best_step};
+        if (r.steps_per_epoch) result->epochs = r.state.step / r.steps_per_epoch;
+        if (r.study) result->parameters = cdu_model_parameters(&r.study->model);
+        if (r.program) result->peak_bytes = cdu_program_report(r.program).peak;
+        if (r.timed_steps) result->seconds_per_step = r.timed_seconds / (double)r.timed_steps;
+    }
+    release(&r);
+    return status;
+}
