@@ -1,0 +1,80 @@
+/* host.c: shared libraries at run time, free memory, sleeping. POSIX. */
+#define _GNU_SOURCE
+#include "backends/host.h"
+
+#include <dlfcn.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+/* A library beside this code, or in the lib folder beside its folder: where an installation puts its own. */
+static void *open_beside(const char *name)
+{
+    static const char *const folders[] = {"", "../", "../lib/", "../lib64/", "../lib/x86_64-linux-gnu/", "../lib/aarch64-linux-gnu/"};
+    Dl_info here;
+    if (strchr(name, '/') || !dladdr((void *)(uintptr_t)&cdu_library_open, &here) || !here.dli_fname) return NULL;
+    const char *slash = strrchr(here.dli_fname, '/');
+    int length = slash ? (int)(slash - here.dli_fname) + 1 : 0;
+    for (size_t i = 0; i < sizeof folders / sizeof folders[0]; i++) {
+        char path[1024];
+        if (snprintf(path, sizeof path, "%.*s%s%s", length, here.dli_fname, folders[i], name) >= (int)sizeof path) continue;
+        if (access(path, R_OK)) continue;
+        void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+        if (library) return library;
+    }
+    return NULL;
+}
+
+cdu_status cdu_library_open(const char *const *names, const char *variable, const char *advice, void **out, cdu_error *error)
+{
+    const char *one[2] = {getenv(variable), NULL};
+    if (one[0] && *one[0]) names = one;
+    char tried[256] = "", why[256] = "";
+    for (size_t i = 0; names[i]; i++) {
+        *out = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
+        if (!*out && !strncmp(names[i], "libcdunet", 9)) *out = open_beside(names[i]);
+        if (*out) return CDU_OK;
+        const char *reason = dlerror();
+        if (!i) snprintf(why, sizeof why, "%s", reason ? reason : "no reason given");
+        size_t used = strlen(tried);
+        snprintf(tried + used, sizeof tried - used, "%s%s", i ? ", " : "", names[i]);
+    }
+    return cdu_fail(error, CDU_NO_DEVICE, "%s cannot be opened (%s): %s", tried, why, advice);
+}
+
+uint64_t cdu_host_memory_free(void)
+{
+    FILE *file = fopen("/proc/meminfo", "r");
+    if (file) {
+        char line[128];
+        uint64_t kilobytes = 0;
+        while (fgets(line, sizeof line, file))
+            if (sscanf(line, "MemAvailable: %" SCNu64, &kilobytes) == 1) break;
+        fclose(file);
+        if (kilobytes) return kilobytes * 1024;
+    }
+#ifdef _SC_AVPHYS_PAGES
+    long pages = sysconf(_SC_AVPHYS_PAGES), size = sysconf(_SC_PAGESIZE);
+    if (pages > 0 && size > 0) return (uint64_t)pages * (uint64_t)size;
+#endif
+    return 0;
+}
+
+void cdu_host_pause(uint32_t *round)
+{
+    /* 20 us at first: the shortest segments; 1 ms in the end: a thousand polls a second cost nothing */
+    uint64_t microseconds = 20 + 5 * (uint64_t)*round;
+    if (microseconds > 1000) microseconds = 1000;
+    else ++*round;
+    nanosleep(&(struct timespec){.tv_nsec = (long)(microseconds * 1000)}, NULL);
+}
+
+uint64_t cdu_host_nanoseconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}

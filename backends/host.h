@@ -1,0 +1,24 @@
+/* host.h: what backends ask of the machine they run on. */
+#ifndef CDU_BACKENDS_HOST_H
+#define CDU_BACKENDS_HOST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cdunet/error.h"
+
+/* Opens the first library of `names` (null-terminated) that is there; the environment variable `variable`, if set, names another
+ * one instead. CDU_NO_DEVICE with what was tried and `advice`. It is never closed: drivers leave threads behind. */
+cdu_status cdu_library_open(const char *const *names, const char *variable, const char *advice, void **out, cdu_error *error);
+
+/* Main memory that may still be taken, in bytes; 0 where the system does not say. */
+uint64_t cdu_host_memory_free(void);
+
+/* Sleeps for a poll: short at first, then longer. *round counts from 0. */
+void cdu_host_pause(uint32_t *round);
+
+/* Nanoseconds of a monotonic clock. */
+uint64_t cdu_host_nanoseconds(void);
+
+#endif
