@@ -1,5 +1,5 @@
-/* assay.c: the table of assays and of stain vectors. Vectors: haematoxylin, eosin, DAB from Ruifrok and Johnston (2001); Fast Red and
- * AEC from Landini's colour deconvolution plugin; purple and yellow are set from absorption peaks near 550 and 430 nm. */
+/* assay.c: the table of assays and of stain vectors. Vectors: haematoxylin, eosin, DAB from Ruifrok and Johnston (2001); Fast Red
+ * and AEC from Landini's colour deconvolution plugin; purple and yellow are set from absorption peaks near 550 and 430 nm. */
 #include "tools/phantom/assay.h"
 
 #include <math.h>
@@ -9,8 +9,9 @@
 
 /* CEA: the luminal border strongest, the cytoplasm in patches, dead tumor too, canaliculi of the liver on half of the slides. */
 static const phantom_site_mark cea_sites[] = {
-    {PHANTOM_LUMINAL_BORDER, 0, {0.8f, 1.2f}, 1},   {PHANTOM_TUMOR_CYTOPLASM, 0, {0.1f, 0.8f}, 1}, {PHANTOM_DEBRIS, 0, {0.3f, 0.6f}, 1},
-    {PHANTOM_DEAD_MATRIX, 0, {0.15f, 0.45f}, 1},    {PHANTOM_CANALICULUS, 0, {0.2f, 0.35f}, 0.5f},
+    {PHANTOM_LUMINAL_BORDER, 0, {0.8f, 1.2f}, 1},  {PHANTOM_TUMOR_CYTOPLASM, 0, {0.1f, 0.8f}, 1},
+    {PHANTOM_DEBRIS, 0, {0.3f, 0.6f}, 1},          {PHANTOM_DEAD_MATRIX, 0, {0.15f, 0.45f}, 1},
+    {PHANTOM_CANALICULUS, 0, {0.2f, 0.35f}, 0.5f},
 };
 
 static const phantom_cell_mark ki67_cd3_cells[] = {
@@ -24,7 +25,12 @@ static const phantom_cell_mark ki67_cd3_cells[] = {
 
 const phantom_assay phantom_assays[] = {
     {.name = "he", .title = "H&E", .eosin = true, .counterstain = 1},
-    {.name = "cea", .title = "CEA", .counterstain = 0.5f, .chromogens = {PHANTOM_DAB}, .sites = cea_sites, .site_count = COUNT(cea_sites)},
+    {.name = "cea",
+     .title = "CEA",
+     .counterstain = 0.5f,
+     .chromogens = {PHANTOM_DAB},
+     .sites = cea_sites,
+     .site_count = COUNT(cea_sites)},
     {.name = "ki67-cd3",
      .title = "Ki67/CD3",
      .counterstain = 0.5f,
@@ -45,12 +51,9 @@ const phantom_assay *phantom_assay_find(const char *name)
 void phantom_stain_vector(phantom_stain stain, int lab, float vector[3])
 {
     static const float table[PHANTOM_STAINS][3] = {
-        [PHANTOM_NO_STAIN] = {0, 0, 0},
-        [PHANTOM_HAEMATOXYLIN] = {.650f, .704f, .286f},
-        [PHANTOM_EOSIN] = {.093f, .954f, .283f},
-        [PHANTOM_DAB] = {.268f, .570f, .776f},
-        [PHANTOM_RED] = {.214f, .851f, .478f},
-        [PHANTOM_PURPLE] = {.36f, .86f, .36f},
+        [PHANTOM_NO_STAIN] = {0, 0, 0},          [PHANTOM_HAEMATOXYLIN] = {.650f, .704f, .286f},
+        [PHANTOM_EOSIN] = {.093f, .954f, .283f}, [PHANTOM_DAB] = {.268f, .570f, .776f},
+        [PHANTOM_RED] = {.214f, .851f, .478f},   [PHANTOM_PURPLE] = {.36f, .86f, .36f},
         [PHANTOM_YELLOW] = {.03f, .15f, .99f},
     };
     static const float aec[3] = {.274f, .680f, .680f};

@@ -1,5 +1,5 @@
-/* assay.h: what each assay stains. An assay is a row: its counterstain, its chromogens, and marks that say which part of which cell, or
- * which place, takes how much of them. A new assay is a new row and its marks. */
+/* assay.h: what each assay stains. An assay is a row: its counterstain, its chromogens, and marks that say which part of which
+ * cell, or which place, takes how much of them. A new assay is a new row and its marks. */
 #ifndef CDU_TOOLS_PHANTOM_ASSAY_H
 #define CDU_TOOLS_PHANTOM_ASSAY_H
 
@@ -28,26 +28,35 @@ typedef enum {
     PHANTOM_SITES
 } phantom_site;
 
-typedef enum { PHANTOM_NO_STAIN, PHANTOM_HAEMATOXYLIN, PHANTOM_EOSIN, PHANTOM_DAB, PHANTOM_RED, PHANTOM_PURPLE, PHANTOM_YELLOW, PHANTOM_STAINS } phantom_stain;
+typedef enum {
+    PHANTOM_NO_STAIN,
+    PHANTOM_HAEMATOXYLIN,
+    PHANTOM_EOSIN,
+    PHANTOM_DAB,
+    PHANTOM_RED,
+    PHANTOM_PURPLE,
+    PHANTOM_YELLOW,
+    PHANTOM_STAINS
+} phantom_stain;
 
 typedef struct {
     phantom_cell_kind cell;
     phantom_cell_part part;
-    int chromogen;                         /* 0 or 1: which of the assay's */
-    float share[2], strength[2];           /* least and most: of such cells marked (drawn a slide); optical density */
+    int chromogen;               /* 0 or 1: which of the assay's */
+    float share[2], strength[2]; /* least and most: of such cells marked (drawn a slide); optical density */
 } phantom_cell_mark;
 
 typedef struct {
     phantom_site site;
     int chromogen;
     float strength[2];
-    float slides;                          /* share of the slides that show it */
+    float slides; /* share of the slides that show it */
 } phantom_site_mark;
 
 typedef struct {
-    const char *name, *title;              /* on the command line and in file names; in reports */
+    const char *name, *title; /* on the command line and in file names; in reports */
     bool eosin;
-    float counterstain;                    /* haematoxylin, relative to H&E */
+    float counterstain; /* haematoxylin, relative to H&E */
     phantom_stain chromogens[2];
     const phantom_cell_mark *cells;
     size_t cell_count;

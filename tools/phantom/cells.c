@@ -1,5 +1,6 @@
-/* cells.c: what has an outline: nuclei of every kind, red cells, vacuoles, pigment, ghosts and debris. Each kind stands on a jittered
- * lattice of its own; a place of the lattice draws from its hash whether something stands there, and asks the section what is around. */
+/* cells.c: what has an outline: nuclei of every kind, red cells, vacuoles, pigment, ghosts and debris. Each kind stands on a
+ * jittered lattice of its own; a place of the lattice draws from its hash whether something stands there, and asks the section what
+ * is around. */
 #include <math.h>
 
 #include "tools/phantom/paint.h"
@@ -7,17 +8,17 @@
 typedef struct {
     const phantom_section *section;
     phantom_tile *tile;
-    float x0, y0, x1, y1;                  /* um painted, with the reach of the largest cell around */
+    float x0, y0, x1, y1; /* um painted, with the reach of the largest cell around */
 } painter;
 
 /* An ellipse with a boundary that is not quite smooth. */
 typedef struct {
-    float x, y, along_x, along_y, a, b;    /* centre, unit vector of the long axis, half axes; um */
-    float haematoxylin, protein;           /* density at its middle; protein: what is left there, negative: as it is */
-    float rim, grain;                      /* the border's extra density, the chromatin's unevenness; relative */
-    float nucleolus;                       /* extra density of a spot of 1.5 um; 0: none */
-    float rough;                           /* of the outline, relative */
-    float body;                            /* um of pale cytoplasm around it */
+    float x, y, along_x, along_y, a, b; /* centre, unit vector of the long axis, half axes; um */
+    float haematoxylin, protein;        /* density at its middle; protein: what is left there, negative: as it is */
+    float rim, grain;                   /* the border's extra density, the chromatin's unevenness; relative */
+    float nucleolus;                    /* extra density of a spot of 1.5 um; 0: none */
+    float rough;                        /* of the outline, relative */
+    float body;                         /* um of pale cytoplasm around it */
     float mark[PHANTOM_CELL_PARTS][2];
     uint32_t hash;
 } cell;
@@ -37,9 +38,11 @@ static void paint_cell_pixel(painter *p, const cell *c, float dx, float dy, size
     phantom_tile *t = p->tile;
     float u = (dx * c->along_x + dy * c->along_y) / c->a, v = (dy * c->along_x - dx * c->along_y) / c->b, r = sqrtf(u * u + v * v);
     /* outline by two lobes from the hash; the distance is taken along the shorter axis where the ellipse is flat */
-    float cosine = r > 0 ? u / r : 1, sine = r > 0 ? v / r : 0, l1 = phantom_unit(c->hash, 71) * 2 - 1, l2 = phantom_unit(c->hash, 72) * 2 - 1;
+    float cosine = r > 0 ? u / r : 1, sine = r > 0 ? v / r : 0, l1 = phantom_unit(c->hash, 71) * 2 - 1,
+          l2 = phantom_unit(c->hash, 72) * 2 - 1;
     float out = r * (1 + c->rough * (l1 * (2 * cosine * cosine - 1) + l2 * 2 * cosine * sine * cosine + 0.5f * (l1 - l2) * sine));
-    float size = sqrtf(c->a * c->a * cosine * cosine + c->b * c->b * sine * sine), distance = (1 - out) * size * (c->a > 1.6f * c->b ? 0.8f : 1);
+    float size = sqrtf(c->a * c->a * cosine * cosine + c->b * c->b * sine * sine),
+          distance = (1 - out) * size * (c->a > 1.6f * c->b ? 0.8f : 1);
     float alpha = edge(distance);
     if (c->body > 0) {
         float around = edge(distance + c->body);
@@ -49,7 +52,8 @@ static void paint_cell_pixel(painter *p, const cell *c, float dx, float dy, size
     for (int k = 0; k < 2; k++) {
         if (c->mark[PHANTOM_ON_MEMBRANE][k] <= 0) continue;
         float ring = phantom_step(0.95f, 0.25f, fabsf(distance + 0.7f));
-        t->mark[k][at] += c->mark[PHANTOM_ON_MEMBRANE][k] * ring * (0.75f + 0.25f * phantom_unit(c->hash ^ (uint32_t)(cosine * 3 + 4), 73));
+        t->mark[k][at] +=
+            c->mark[PHANTOM_ON_MEMBRANE][k] * ring * (0.75f + 0.25f * phantom_unit(c->hash ^ (uint32_t)(cosine * 3 + 4), 73));
     }
     if (alpha <= 0) return;
     float px = c->x + dx, py = c->y + dy;
@@ -71,15 +75,18 @@ static void paint_cell_pixel(painter *p, const cell *c, float dx, float dy, size
 static void paint_cell(painter *p, const cell *c)
 {
     float reach = fmaxf(c->a, c->b) * (1 + c->rough) + c->body + 1.8f;
-    int32_t i0 = phantom_floor((c->x - reach) / PHANTOM_MPP) - p->tile->x0, i1 = phantom_floor((c->x + reach) / PHANTOM_MPP) + 1 - p->tile->x0;
-    int32_t j0 = phantom_floor((c->y - reach) / PHANTOM_MPP) - p->tile->y0, j1 = phantom_floor((c->y + reach) / PHANTOM_MPP) + 1 - p->tile->y0;
+    int32_t i0 = phantom_floor((c->x - reach) / PHANTOM_MPP) - p->tile->x0,
+            i1 = phantom_floor((c->x + reach) / PHANTOM_MPP) + 1 - p->tile->x0;
+    int32_t j0 = phantom_floor((c->y - reach) / PHANTOM_MPP) - p->tile->y0,
+            j1 = phantom_floor((c->y + reach) / PHANTOM_MPP) + 1 - p->tile->y0;
     if (i0 < 0) i0 = 0;
     if (j0 < 0) j0 = 0;
     if (i1 >= PHANTOM_SIDE) i1 = PHANTOM_SIDE - 1;
     if (j1 >= PHANTOM_SIDE) j1 = PHANTOM_SIDE - 1;
     for (int32_t j = j0; j <= j1; j++) {
         for (int32_t i = i0; i <= i1; i++) {
-            float dx = ((float)(p->tile->x0 + i) + 0.5f) * PHANTOM_MPP - c->x, dy = ((float)(p->tile->y0 + j) + 0.5f) * PHANTOM_MPP - c->y;
+            float dx = ((float)(p->tile->x0 + i) + 0.5f) * PHANTOM_MPP - c->x,
+                  dy = ((float)(p->tile->y0 + j) + 0.5f) * PHANTOM_MPP - c->y;
             if (dx * dx + dy * dy > reach * reach) continue;
             paint_cell_pixel(p, c, dx, dy, (size_t)j * PHANTOM_SIDE + (size_t)i);
         }
@@ -157,12 +164,17 @@ static void hepatocyte_nuclei(painter *p)
             phantom_hepatocyte h = phantom_hepatocyte_at(p->section, i, j);
             phantom_place at;
             phantom_place_at(p->section, h.x, h.y, &at);
-            if (!in_liver(&at) || phantom_unit(h.hash, 4) < 0.12f) continue;          /* the section misses some nuclei */
+            if (!in_liver(&at) || phantom_unit(h.hash, 4) < 0.12f) continue; /* the section misses some nuclei */
             int nuclei = phantom_unit(h.hash, 5) < 0.18f ? 2 : 1;
             for (int n = 0; n < nuclei; n++) {
-                float away = nuclei == 2 ? (n ? 3.8f : -3.8f) : 0, u = phantom_unit(h.hash, 6) * 2 - 1, v = phantom_unit(h.hash, 7) * 2 - 1;
+                float away = nuclei == 2 ? (n ? 3.8f : -3.8f) : 0, u = phantom_unit(h.hash, 6) * 2 - 1,
+                      v = phantom_unit(h.hash, 7) * 2 - 1;
                 float length = sqrtf(u * u + v * v) + 1e-3f;
-                cell c = {.x = h.x + away * u / length + v, .y = h.y + away * v / length + u, .hash = h.hash + (uint32_t)n, .protein = 0.15f, .rough = 0.03f};
+                cell c = {.x = h.x + away * u / length + v,
+                          .y = h.y + away * v / length + u,
+                          .hash = h.hash + (uint32_t)n,
+                          .protein = 0.15f,
+                          .rough = 0.03f};
                 c.a = phantom_clamp(vary(&c, 11, 3.5f, 0.10f), 2.4f, 4.8f);
                 c.b = c.a * 0.94f;
                 point_anywhere(&c);
@@ -189,7 +201,8 @@ static void sinusoids(painter *p)
             for (int k = 0; k < 3; k++) {
                 const int32_t *step = steps[j & 1][k];
                 phantom_hepatocyte b = phantom_hepatocyte_at(p->section, i + step[0], j + step[1]);
-                float nx = b.x - a.x, ny = b.y - a.y, length = sqrtf(nx * nx + ny * ny), x = 0.5f * (a.x + b.x), y = 0.5f * (a.y + b.y);
+                float nx = b.x - a.x, ny = b.y - a.y, length = sqrtf(nx * nx + ny * ny), x = 0.5f * (a.x + b.x),
+                      y = 0.5f * (a.y + b.y);
                 phantom_place at;
                 phantom_place_at(p->section, x, y, &at);
                 if (!in_liver(&at)) continue;
@@ -201,7 +214,13 @@ static void sinusoids(painter *p)
                 if (phantom_unit(h, 1) < 0.30f * at.density) {
                     float side = phantom_unit(h, 2) < 0.5f ? -1.0f : 1.0f;
                     bool kupffer = phantom_unit(h, 3) < 0.35f;
-                    cell c = {.x = x + side * (half - 1) * nx, .y = y + side * (half - 1) * ny, .hash = h, .protein = 0.1f, .rough = 0.08f, .rim = 0.2f, .grain = 0.2f};
+                    cell c = {.x = x + side * (half - 1) * nx,
+                              .y = y + side * (half - 1) * ny,
+                              .hash = h,
+                              .protein = 0.1f,
+                              .rough = 0.08f,
+                              .rim = 0.2f,
+                              .grain = 0.2f};
                     c.a = vary(&c, 11, kupffer ? 3.8f : 4.4f, 0.12f);
                     c.b = vary(&c, 12, kupffer ? 1.7f : 1.25f, 0.12f);
                     c.haematoxylin = vary(&c, 13, 0.85f, 0.15f) * at.chromatin;
@@ -213,7 +232,14 @@ static void sinusoids(painter *p)
                 for (uint32_t n = 0; n < 2; n++) {
                     if (phantom_unit(h, 21 + n) > 0.22f || half < 2.2f) continue;
                     float t = (phantom_unit(h, 23 + n) - 0.5f) * 11;
-                    cell c = {.x = x - t * ny, .y = y + t * nx, .a = 3.1f, .b = 2.4f, .hash = h + 7 + n, .protein = 0.75f, .haematoxylin = 0.02f, .rough = 0.05f};
+                    cell c = {.x = x - t * ny,
+                              .y = y + t * nx,
+                              .a = 3.1f,
+                              .b = 2.4f,
+                              .hash = h + 7 + n,
+                              .protein = 0.75f,
+                              .haematoxylin = 0.02f,
+                              .rough = 0.05f};
                     point_along(&c, -ny, nx, 0.4f);
                     paint_cell(p, &c);
                 }
@@ -230,11 +256,13 @@ static void vacuole(painter *p, uint32_t hash, float x, float y)
     if (!in_liver(&at) || phantom_unit(hash, 4) > 0.4f + 1.2f * at.patch) return;
     float u = phantom_unit(hash, 5), radius = 4 + 12 * u * u;
     cell c = {.x = x, .y = y, .a = radius, .b = radius * 0.94f, .along_x = 1, .hash = hash, .rough = 0.03f};
-    int32_t reach = (int32_t)(radius / PHANTOM_MPP) + 3, ci = phantom_floor(x / PHANTOM_MPP) - p->tile->x0, cj = phantom_floor(y / PHANTOM_MPP) - p->tile->y0;
+    int32_t reach = (int32_t)(radius / PHANTOM_MPP) + 3, ci = phantom_floor(x / PHANTOM_MPP) - p->tile->x0,
+            cj = phantom_floor(y / PHANTOM_MPP) - p->tile->y0;
     for (int32_t j = cj - reach; j <= cj + reach; j++) {
         for (int32_t i = ci - reach; i <= ci + reach; i++) {
             if (i < 0 || j < 0 || i >= PHANTOM_SIDE || j >= PHANTOM_SIDE) continue;
-            float dx = ((float)(p->tile->x0 + i) + 0.5f) * PHANTOM_MPP - x, dy = ((float)(p->tile->y0 + j) + 0.5f) * PHANTOM_MPP - y;
+            float dx = ((float)(p->tile->x0 + i) + 0.5f) * PHANTOM_MPP - x,
+                  dy = ((float)(p->tile->y0 + j) + 0.5f) * PHANTOM_MPP - y;
             float alpha = edge(c.a - sqrtf(dx * dx + dy * dy * 1.1f));
             size_t k = (size_t)j * PHANTOM_SIDE + (size_t)i;
             over(&p->tile->haematoxylin[k], 0, alpha);
@@ -252,12 +280,14 @@ static void pigment_grain(painter *p, uint32_t hash, float x, float y)
     phantom_place_at(p->section, x, y, &at);
     if (!in_liver(&at)) return;
     for (uint32_t n = 0; n < 3; n++) {
-        float gx = x + 4 * (phantom_unit(hash, 10 + n) - 0.5f), gy = y + 4 * (phantom_unit(hash, 20 + n) - 0.5f), r = 0.4f + 0.35f * phantom_unit(hash, 30 + n);
+        float gx = x + 4 * (phantom_unit(hash, 10 + n) - 0.5f), gy = y + 4 * (phantom_unit(hash, 20 + n) - 0.5f),
+              r = 0.4f + 0.35f * phantom_unit(hash, 30 + n);
         int32_t ci = phantom_floor(gx / PHANTOM_MPP) - p->tile->x0, cj = phantom_floor(gy / PHANTOM_MPP) - p->tile->y0;
         for (int32_t j = cj - 2; j <= cj + 2; j++) {
             for (int32_t i = ci - 2; i <= ci + 2; i++) {
                 if (i < 0 || j < 0 || i >= PHANTOM_SIDE || j >= PHANTOM_SIDE) continue;
-                float dx = ((float)(p->tile->x0 + i) + 0.5f) * PHANTOM_MPP - gx, dy = ((float)(p->tile->y0 + j) + 0.5f) * PHANTOM_MPP - gy;
+                float dx = ((float)(p->tile->x0 + i) + 0.5f) * PHANTOM_MPP - gx,
+                      dy = ((float)(p->tile->y0 + j) + 0.5f) * PHANTOM_MPP - gy;
                 p->tile->pigment[(size_t)j * PHANTOM_SIDE + (size_t)i] += 0.45f * edge(r - sqrtf(dx * dx + dy * dy));
             }
         }
@@ -271,19 +301,27 @@ static void duct_nuclei(painter *p)
     int count = phantom_portals_near(p->section, p->x0 - 60, p->y0 - 60, p->x1 + 60, p->y1 + 60, tracts, 16);
     for (int n = 0; n < count; n++) {
         const phantom_round *t = &tracts[n];
-        float cx = 0, cy = 0, wx = t->x - 0.45f * t->radius, wy = t->y + 0.30f * t->radius, r = 15 + 9 * phantom_unit(t->hash, 11) - 4.8f;
+        float cx = 0, cy = 0, wx = t->x - 0.45f * t->radius, wy = t->y + 0.30f * t->radius,
+              r = 15 + 9 * phantom_unit(t->hash, 11) - 4.8f;
         /* from the case's frame to the section's: undo the shift, then one step against the warp */
         cx = wx - p->section->shift_x;
         cy = wy - p->section->shift_y;
         for (int step = 0; step < 3; step++) {
-            float ox = 22 * phantom_noise(p->section->seed + 11, cx / 300, cy / 300), oy = 22 * phantom_noise(p->section->seed + 12, cx / 300, cy / 300);
+            float ox = 22 * phantom_noise(p->section->seed + 11, cx / 300, cy / 300),
+                  oy = 22 * phantom_noise(p->section->seed + 12, cx / 300, cy / 300);
             cx = wx - p->section->shift_x - ox;
             cy = wy - p->section->shift_y - oy;
         }
         int cells = (int)(6.2832f * r / 7.2f);
         for (int k = 0; k < cells; k++) {
             float angle = 6.2832f * (float)k / (float)cells, dx = cosf(angle), dy = sinf(angle);
-            cell c = {.x = cx + r * dx, .y = cy + r * dy, .hash = phantom_hash(t->hash, k, 3), .protein = 0.15f, .rough = 0.05f, .rim = 0.3f, .grain = 0.25f};
+            cell c = {.x = cx + r * dx,
+                      .y = cy + r * dy,
+                      .hash = phantom_hash(t->hash, k, 3),
+                      .protein = 0.15f,
+                      .rough = 0.05f,
+                      .rim = 0.3f,
+                      .grain = 0.25f};
             phantom_place at;
             phantom_place_at(p->section, c.x, c.y, &at);
             if (in_hole(&at) || at.portal > -2 || at.tumor > -1) continue;
@@ -340,7 +378,7 @@ static void tumor_nucleus(painter *p, uint32_t hash, float x, float y)
         c.rim = 1.2f;
         c.nucleolus = 0;
         c.protein = -1;
-    } else if (phantom_unit(hash, 16) < 0.006f) {                                    /* a mitosis: a dark plate in a pale cell */
+    } else if (phantom_unit(hash, 16) < 0.006f) { /* a mitosis: a dark plate in a pale cell */
         c.a = 4.2f;
         c.b = 1.5f;
         c.haematoxylin = 1.3f * at.chromatin;
@@ -356,7 +394,8 @@ static void spindle(painter *p, uint32_t hash, float x, float y)
     phantom_place at;
     phantom_place_at(p->section, x, y, &at);
     if (in_hole(&at) || at.necrosis > -1 || phantom_unit(hash, 3) > 0.62f * at.density) return;
-    bool stroma = at.tumor > 1 && at.gland < -2.5f, scar = at.tumor < -1 && (at.scar < -2 || (at.portal < -2 && phantom_unit(hash, 4) < 0.7f));
+    bool stroma = at.tumor > 1 && at.gland < -2.5f,
+         scar = at.tumor < -1 && (at.scar < -2 || (at.portal < -2 && phantom_unit(hash, 4) < 0.7f));
     if (!stroma && !scar) return;
     float gx, gy;
     if (stroma) {
@@ -389,7 +428,8 @@ static float aggregate(const phantom_section *s, float x, float y)
         for (int32_t i = i0 - 1; i <= i0 + 1; i++) {
             uint32_t h = phantom_hash(s->anatomy + 301, i, j);
             if (phantom_unit(h, 1) > 0.42f) continue;
-            float dx = x - ((float)i + phantom_unit(h, 2)) * spacing, dy = y - ((float)j + phantom_unit(h, 3)) * spacing, r = 50 + 95 * phantom_unit(h, 4);
+            float dx = x - ((float)i + phantom_unit(h, 2)) * spacing, dy = y - ((float)j + phantom_unit(h, 3)) * spacing,
+                  r = 50 + 95 * phantom_unit(h, 4);
             if (dx * dx + dy * dy > 4 * r * r) continue;
             float d = sqrtf(dx * dx + dy * dy) / r + 0.35f * phantom_noise(s->seed + 302, x / 40, y / 40);
             most = fmaxf(most, phantom_step(1.0f, 0.75f, d));
@@ -408,10 +448,12 @@ static void lymphocyte(painter *p, uint32_t hash, float x, float y)
     float local = 1 + 0.9f * phantom_noise(s->seed + 303, x / 90, y / 90), per_mm2 = 25;
     if (at.tumor < 0) {
         per_mm2 = fmaxf(per_mm2, s->lymphocytes_margin * phantom_step(200, 20, -at.tumor));
-        if (at.portal < 0) per_mm2 = fmaxf(per_mm2, 300 + 3500 * phantom_step(0.1f, 0.5f, phantom_noise(s->anatomy + 304, x / 160, y / 160)));
+        if (at.portal < 0)
+            per_mm2 = fmaxf(per_mm2, 300 + 3500 * phantom_step(0.1f, 0.5f, phantom_noise(s->anatomy + 304, x / 160, y / 160)));
         if (at.scar < 0) per_mm2 = fmaxf(per_mm2, s->lymphocytes_stroma);
     } else {
-        per_mm2 = at.gland < 0 ? s->lymphocytes_stroma + 0.6f * s->lymphocytes_margin * phantom_step(120, 10, at.tumor) : s->lymphocytes_epithelium;
+        per_mm2 = at.gland < 0 ? s->lymphocytes_stroma + 0.6f * s->lymphocytes_margin * phantom_step(120, 10, at.tumor)
+                               : s->lymphocytes_epithelium;
         if (at.gland > 0) {
             phantom_gland gland = phantom_gland_at(s, x, y);
             if (phantom_lumen_at(s, &gland, gland.depth, x, y) < 0) return;
@@ -453,9 +495,11 @@ static void red_cell(painter *p, uint32_t hash, float x, float y)
     phantom_place_at(p->section, x, y, &at);
     if (at.tissue < 3 || at.tear < 0) return;
     float chance = at.blood > 0 ? 0.85f : 0;
-    if (at.tumor < 0 && at.vein < -3) chance = phantom_clamp(0.15f + 1.6f * phantom_noise(p->section->seed + 305, x / 45, y / 45), 0, 0.9f);
+    if (at.tumor < 0 && at.vein < -3)
+        chance = phantom_clamp(0.15f + 1.6f * phantom_noise(p->section->seed + 305, x / 45, y / 45), 0, 0.9f);
     if (phantom_unit(hash, 3) > chance) return;
-    cell c = {.x = x, .y = y, .hash = hash, .protein = 0.62f + 0.3f * phantom_unit(hash, 4), .haematoxylin = 0.015f, .rough = 0.05f};
+    cell c = {
+        .x = x, .y = y, .hash = hash, .protein = 0.62f + 0.3f * phantom_unit(hash, 4), .haematoxylin = 0.015f, .rough = 0.05f};
     c.a = 3.2f;
     c.b = 2.4f + 0.8f * phantom_unit(hash, 5);
     point_anywhere(&c);

@@ -1,5 +1,5 @@
-/* develop.c: from optical densities to the bytes of a scanner: Beer and Lambert on display values, with a little stray light; blur, colour
- * channels out of register, vignetting, sensor noise. */
+/* develop.c: from optical densities to the bytes of a scanner: Beer and Lambert on display values, with a little stray light; blur,
+ * colour channels out of register, vignetting, sensor noise. */
 #include <math.h>
 #include <string.h>
 
@@ -29,7 +29,8 @@ static void expose(const phantom_section *section, phantom_tile *t, int channel,
     for (int c = 0; c < PHANTOM_COMPONENTS; c++) v[c] = style->vector[c][channel];
     for (int i = 0; i < PHANTOM_AREA; i++) {
         float haematoxylin = t->haematoxylin[i] + style->body * t->protein[i];
-        float density = v[0] * haematoxylin + v[1] * t->protein[i] + v[2] * t->mark[0][i] + v[3] * t->mark[1][i] + v[4] * t->pigment[i];
+        float density =
+            v[0] * haematoxylin + v[1] * t->protein[i] + v[2] * t->mark[0][i] + v[3] * t->mark[1][i] + v[4] * t->pigment[i];
         out[i] = through(density * t->thickness[i]);
     }
 }
@@ -75,13 +76,13 @@ static void blur(const float *in, float *between, float *out, float sigma, const
 
 static float vignetting(int32_t x, int32_t y)
 {
-    enum { FIELD = 1600 };                 /* px; the scanner stitches fields of view */
+    enum { FIELD = 1600 }; /* px; the scanner stitches fields of view */
     float u = (float)(x % FIELD) / FIELD * 2 - 1, v = (float)(y % FIELD) / FIELD * 2 - 1;
     return 1 - 0.01f * (u * u + v * v);
 }
 
-void phantom_develop(const phantom_section *section, phantom_tile *t, uint32_t width, uint32_t height, uint8_t *rgb, uint8_t *classes,
-                     size_t row_pixels)
+void phantom_develop(const phantom_section *section, phantom_tile *t, uint32_t width, uint32_t height, uint8_t *rgb,
+                     uint8_t *classes, size_t row_pixels)
 {
     const phantom_style *style = &section->style;
     bool defocused = false;

@@ -1,5 +1,5 @@
-/* ground.c: what has no outline of its own, pixel by pixel: hepatocytes' bodies and sinusoids, vessels, portal tracts, glands' epithelium
- * and lumens, fibres, dead matrix, holes. One grain runs over everything: no class has a texture of its own making. */
+/* ground.c: what has no outline of its own, pixel by pixel: hepatocytes' bodies and sinusoids, vessels, portal tracts, glands'
+ * epithelium and lumens, fibres, dead matrix, holes. One grain runs over everything: no class has a texture of its own making. */
 #include <math.h>
 #include <string.h>
 
@@ -11,17 +11,19 @@ typedef struct {
     const phantom_section *section;
     phantom_tile *tile;
     phantom_place nodes[NODES * NODES];
-    int32_t node_x, node_y;                /* index of the first node */
+    int32_t node_x, node_y; /* index of the first node */
     phantom_round portals[PORTAL_LIMIT];
     int portal_count;
     phantom_hepatocyte hepatocytes[HEPATOCYTE_LIMIT];
     int32_t hep_i, hep_j, hep_columns;
-    float x, y;                            /* the pixel's centre, um */
-    float grain, coarse;                   /* textures there, -1 .. 1 */
+    float x, y;          /* the pixel's centre, um */
+    float grain, coarse; /* textures there, -1 .. 1 */
     size_t at;
 } painter;
 
-typedef struct { float haematoxylin, protein, mark[2]; } paint;
+typedef struct {
+    float haematoxylin, protein, mark[2];
+} paint;
 
 float phantom_sinusoid(uint32_t a, uint32_t b, float nx, float ny, float radial_x, float radial_y)
 {
@@ -121,7 +123,8 @@ static paint portal(const painter *p, const phantom_place *place)
             }
             float d = sqrtf((dx - bx) * (dx - bx) + (dy - by) * (dy - by)) - r;
             d += 1.2f * phantom_noise(p->section->anatomy + 206, p->x / 12, p->y / 12);
-            mix_paint(&c, (paint){.haematoxylin = k ? 0.02f : 0.06f, .protein = (k ? 0.55f : 0.30f) * (1 + 0.2f * p->grain)}, edge(-d));
+            mix_paint(&c, (paint){.haematoxylin = k ? 0.02f : 0.06f, .protein = (k ? 0.55f : 0.30f) * (1 + 0.2f * p->grain)},
+                      edge(-d));
             mix_paint(&c, (paint){.protein = 0.02f}, edge(-d - wall));
         }
     }
@@ -138,7 +141,8 @@ static paint tumor(const painter *p, const phantom_place *place)
     gland = phantom_gland_at(p->section, p->x, p->y);
     float depth = gland.depth, lumen = phantom_lumen_at(p->section, &gland, depth, p->x, p->y);
     float streak = phantom_noise(p->section->seed + 209, p->x / 5, p->y / 5);
-    paint c = {.haematoxylin = 0.10f + 0.05f * p->coarse, .protein = 0.27f * (1 + 0.26f * p->grain + 0.18f * p->coarse + 0.15f * streak)};
+    paint c = {.haematoxylin = 0.10f + 0.05f * p->coarse,
+               .protein = 0.27f * (1 + 0.26f * p->grain + 0.18f * p->coarse + 0.15f * streak)};
     c.protein += 0.14f * phantom_step(2.2f, 0.4f, lumen);
     float patchy = phantom_clamp(0.25f + 0.9f * place->patch + 0.4f * (phantom_unit(gland.hash, 21) - 0.5f), 0, 1.2f);
     add_site(p, &c, PHANTOM_TUMOR_CYTOPLASM, patchy * (0.75f + 0.25f * streak + 0.2f * p->grain));
@@ -152,7 +156,9 @@ static paint tumor(const painter *p, const phantom_place *place)
         inside.protein = 0.05f + 0.10f * strands;
         add_site(p, &inside, PHANTOM_DEBRIS, 0.4f * strands);
     } else if (content > 0.45f && lumen < 0) {
-        float clump = phantom_step(-0.15f, 0.35f, phantom_fractal(p->section->seed + 212, p->x / 15, p->y / 15, 3) - 0.2f + phantom_step(-3, -14, lumen) * 0.4f);
+        float clump = phantom_step(-0.15f, 0.35f,
+                                   phantom_fractal(p->section->seed + 212, p->x / 15, p->y / 15, 3) - 0.2f +
+                                       phantom_step(-3, -14, lumen) * 0.4f);
         inside.protein = 0.03f + clump * 0.42f * (1 + 0.35f * p->grain);
         inside.haematoxylin = clump * (0.08f + 0.08f * p->coarse);
         add_site(p, &inside, PHANTOM_DEBRIS, clump);
@@ -160,7 +166,8 @@ static paint tumor(const painter *p, const phantom_place *place)
     mix_paint(&c, inside, edge(-lumen));
     /* stroma up to the base; here and there the gland has shrunk away from it */
     paint stroma = collagen(p, place->gland + 30 * phantom_noise(p->section->seed + 207, p->x / 110, p->y / 110), 208);
-    float cleft = phantom_step(0.25f, 0.45f, phantom_noise(p->section->seed + 213, p->x / 70, p->y / 70)) * phantom_step(2.5f, 1.0f, fabsf(depth + 1.6f));
+    float cleft = phantom_step(0.25f, 0.45f, phantom_noise(p->section->seed + 213, p->x / 70, p->y / 70)) *
+                  phantom_step(2.5f, 1.0f, fabsf(depth + 1.6f));
     mix_paint(&c, stroma, edge(-depth));
     mix_paint(&c, (paint){.protein = 0.01f}, 0.9f * cleft);
     return c;
@@ -187,15 +194,18 @@ static float dead_cells(const painter *p, float *tone)
 
 static paint dead(const painter *p, const phantom_place *place)
 {
-    float lumps = phantom_fractal(p->section->seed + 221, p->x / 23, p->y / 23, 3), slow = phantom_noise(p->section->seed + 222, p->x / 95, p->y / 95);
+    float lumps = phantom_fractal(p->section->seed + 221, p->x / 23, p->y / 23, 3),
+          slow = phantom_noise(p->section->seed + 222, p->x / 95, p->y / 95);
     float solid = phantom_step(-0.36f, 0.0f, lumps + 0.55f * slow + 0.12f), tone = 0;
     /* where it is not granular through and through, bodies of dead cells lie apart */
-    float shape = dead_cells(p, &tone), apart = phantom_step(-0.25f, 0.30f, phantom_noise(p->section->seed + 225, p->x / 75, p->y / 75));
+    float shape = dead_cells(p, &tone),
+          apart = phantom_step(-0.25f, 0.30f, phantom_noise(p->section->seed + 225, p->x / 75, p->y / 75));
     solid *= 1 - 0.8f * apart * (1 - shape);
     tone = phantom_mix(0.45f, tone, apart * shape);
     float strands = phantom_step(0.12f, 0.02f, fabsf(phantom_noise(p->section->seed + 223, p->x / 11, p->y / 11)));
     float grain = 0.30f * p->grain + 0.16f * p->coarse;
-    paint c = {.protein = (0.05f + 0.33f * solid * (0.75f + 0.5f * tone)) * (1 + grain + 0.2f * slow) + 0.12f * strands * (1 - solid)};
+    paint c = {.protein =
+                   (0.05f + 0.33f * solid * (0.75f + 0.5f * tone)) * (1 + grain + 0.2f * slow) + 0.12f * strands * (1 - solid)};
     c.haematoxylin = (0.02f + 0.08f * solid * tone) * (1 + 0.8f * p->coarse) + 0.05f * phantom_clamp(slow, 0, 1);
     if (p->section->ghost_glands && place->gland < 2) {
         paint stroma = collagen(p, place->gland, 224);
@@ -211,13 +221,14 @@ static void paint_pixel(painter *p, const phantom_place *place)
     const phantom_section *s = p->section;
     phantom_class class_of = phantom_class_at(s, place, p->x, p->y);
     t->class_of[p->at] = (uint8_t)class_of;
-    t->thickness[p->at] = place->thickness;
+    t->thickness[p->at] = place->thickness * (place->fold < 2 ? 1 + 0.8f * edge(-place->fold * 0.5f) : 1);
     t->focus[p->at] = place->focus;
     if (place->tissue < -4) return;
     p->grain = phantom_noise(s->seed + 231, p->x / 1.7f, p->y / 1.7f);
     p->coarse = phantom_noise(s->seed + 232, p->x / 4.5f, p->y / 4.5f);
     float rough = 1.6f * phantom_noise(s->anatomy + 31, p->x / 6, p->y / 6);
-    float present = edge(place->tissue + rough), in_tumor = edge((place->tumor + rough) * 0.4f), in_dead = edge((place->necrosis + rough) * 0.1f);
+    float present = edge(place->tissue + rough), in_tumor = edge((place->tumor + rough) * 0.4f),
+          in_dead = edge((place->necrosis + rough) * 0.1f);
     paint c = {0};
     if (in_tumor < 1) {
         c = place->portal < 1 ? portal(p, place) : liver(p, place);
@@ -234,7 +245,8 @@ static void paint_pixel(painter *p, const phantom_place *place)
     if (place->blood > 0) mix_paint(&c, (paint){.protein = 0.12f}, 0.8f * phantom_step(0, 0.08f, place->blood));
     float hole = place->tear < 12 ? edge(-phantom_tear_at(s, p->x, p->y)) : 0;
     mix_paint(&c, (paint){0}, hole);
-    float solid = phantom_clamp(c.protein / 0.25f, 0, 1.2f), twice = 1 + in_dead * in_tumor + 0.6f * phantom_step(22, 4, place->tissue);
+    float solid = phantom_clamp(c.protein / 0.25f, 0, 1.2f),
+          twice = 1 + in_dead * in_tumor + 0.6f * phantom_step(22, 4, place->tissue);
     for (int k = 0; k < 2; k++) c.mark[k] += s->style.haze[k] * solid * twice;
     float chromatin = place->chromatin * present;
     t->haematoxylin[p->at] = fmaxf(c.haematoxylin, 0) * chromatin;
@@ -251,7 +263,8 @@ static void find_nodes(painter *p)
     for (int32_t j = 0; j < NODES; j++) {
         for (int32_t i = 0; i < NODES; i++) {
             phantom_place *node = &p->nodes[j * NODES + i];
-            phantom_place_at(p->section, (float)(p->node_x + i) * NODE * PHANTOM_MPP, (float)(p->node_y + j) * NODE * PHANTOM_MPP, node);
+            phantom_place_at(p->section, (float)(p->node_x + i) * NODE * PHANTOM_MPP, (float)(p->node_y + j) * NODE * PHANTOM_MPP,
+                             node);
             if (node->tissue > -12) t->empty = false;
         }
     }

@@ -14,14 +14,16 @@
 
 enum { GRID_LIMIT = 1400, BLOB_LIMIT = 64 };
 
-typedef struct { float x, y, a, b, cosine, sine; } blob;
+typedef struct {
+    float x, y, a, b, cosine, sine;
+} blob;
 
 typedef struct {
     phantom_map *map;
     float width, height;
-    float *field;                          /* one value a cell */
-    uint8_t *frame;                        /* 1 where the cell lies in the slide's frame */
-    float *work;                           /* columns * rows, and lines */
+    float *field;   /* one value a cell */
+    uint8_t *frame; /* 1 where the cell lies in the slide's frame */
+    float *work;    /* columns * rows, and lines */
 } maker;
 
 static float cell_x(const phantom_map *m, int32_t i)
@@ -158,7 +160,8 @@ static void fill_field(maker *m, const blob *blobs, uint32_t count, uint32_t see
                 float value = blob_value(&blobs[b], x, y);
                 if (value > best) best = value;
             }
-            m->field[(size_t)j * (size_t)m->map->columns + (size_t)i] = best + rough * phantom_fractal(seed, x / wave, y / wave, octaves);
+            m->field[(size_t)j * (size_t)m->map->columns + (size_t)i] =
+                best + rough * phantom_fractal(seed, x / wave, y / wave, octaves);
         }
     }
 }
@@ -241,10 +244,12 @@ static cdu_status make(maker *m, uint64_t seed, const phantom_shares *shares, cd
     return status;
 }
 
-cdu_status phantom_map_make(uint64_t seed, float width, float height, const phantom_shares *shares, phantom_map *out, cdu_error *error)
+cdu_status phantom_map_make(uint64_t seed, float width, float height, const phantom_shares *shares, phantom_map *out,
+                            cdu_error *error)
 {
     float longest = (width > height ? width : height) + 2 * PHANTOM_MAP_MARGIN;
-    *out = (phantom_map){.cell = longest / GRID_LIMIT > 4 ? longest / GRID_LIMIT : 4, .x0 = -PHANTOM_MAP_MARGIN, .y0 = -PHANTOM_MAP_MARGIN};
+    *out = (phantom_map){
+        .cell = longest / GRID_LIMIT > 4 ? longest / GRID_LIMIT : 4, .x0 = -PHANTOM_MAP_MARGIN, .y0 = -PHANTOM_MAP_MARGIN};
     out->columns = (int32_t)((width + 2 * PHANTOM_MAP_MARGIN) / out->cell) + 2;
     out->rows = (int32_t)((height + 2 * PHANTOM_MAP_MARGIN) / out->cell) + 2;
     size_t count = (size_t)out->columns * (size_t)out->rows;

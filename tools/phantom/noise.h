@@ -29,7 +29,8 @@ static inline float phantom_unit(uint32_t hash, uint32_t salt)
 /* Roughly normal, mean 0, deviation 1, within +-3.5: the sum of four uniform numbers. */
 static inline float phantom_bell(uint32_t hash, uint32_t salt)
 {
-    float sum = phantom_unit(hash, salt) + phantom_unit(hash, salt + 101) + phantom_unit(hash, salt + 211) + phantom_unit(hash, salt + 307);
+    float sum =
+        phantom_unit(hash, salt) + phantom_unit(hash, salt + 101) + phantom_unit(hash, salt + 211) + phantom_unit(hash, salt + 307);
     return (sum - 2.0f) * 1.7320508f;
 }
 

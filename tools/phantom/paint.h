@@ -1,39 +1,50 @@
-/* paint.h: a square of a section as optical densities, then as the scanner sees it. Painting goes ground first (what has no outline of
- * its own: cytoplasm, fibres, matrix, holes), then cells in a fixed order, so that a pixel is the same in whatever tile it is painted. */
+/* paint.h: a square of a section as optical densities, then as the scanner sees it. Painting goes ground first (what has no outline
+ * of its own: cytoplasm, fibres, matrix, holes), then cells in a fixed order, so that a pixel is the same in whatever tile it is
+ * painted. */
 #ifndef CDU_TOOLS_PHANTOM_PAINT_H
 #define CDU_TOOLS_PHANTOM_PAINT_H
 
 #include "tools/phantom/section.h"
 
 /* A tile's side, and how much more is painted around it for the blur; px. */
-enum { PHANTOM_TILE = 256, PHANTOM_MARGIN = 8, PHANTOM_SIDE = PHANTOM_TILE + 2 * PHANTOM_MARGIN, PHANTOM_AREA = PHANTOM_SIDE * PHANTOM_SIDE };
+enum {
+    PHANTOM_TILE = 256,
+    PHANTOM_MARGIN = 8,
+    PHANTOM_SIDE = PHANTOM_TILE + 2 * PHANTOM_MARGIN,
+    PHANTOM_AREA = PHANTOM_SIDE * PHANTOM_SIDE
+};
 
 typedef struct {
-    int32_t x0, y0;                        /* px of the first painted pixel, the margin included */
-    bool empty;                            /* nothing but glass */
-    float haematoxylin[PHANTOM_AREA];      /* densities along each stain's vector, before the slide's strength */
-    float protein[PHANTOM_AREA];           /* what eosin takes; a little of it takes haematoxylin */
-    float mark[2][PHANTOM_AREA];           /* chromogens */
+    int32_t x0, y0;                   /* px of the first painted pixel, the margin included */
+    bool empty;                       /* nothing but glass */
+    float haematoxylin[PHANTOM_AREA]; /* densities along each stain's vector, before the slide's strength */
+    float protein[PHANTOM_AREA];      /* what eosin takes; a little of it takes haematoxylin */
+    float mark[2][PHANTOM_AREA];      /* chromogens */
     float pigment[PHANTOM_AREA];
     float thickness[PHANTOM_AREA], focus[PHANTOM_AREA];
     uint8_t class_of[PHANTOM_AREA];
-    float work[4][PHANTOM_AREA];           /* for developing */
+    float work[4][PHANTOM_AREA]; /* for developing */
 } phantom_tile;
 
 void phantom_paint_ground(const phantom_section *section, phantom_tile *tile);
 void phantom_paint_cells(const phantom_section *section, phantom_tile *tile);
-/* The tile without its margin: R, G, B rows of `stride` bytes, and classes, rows of `width` bytes; only the first width x height pixels. */
-void phantom_develop(const phantom_section *section, phantom_tile *tile, uint32_t width, uint32_t height, uint8_t *rgb, uint8_t *classes,
-                     size_t row_pixels);
+/* The tile without its margin: R, G, B rows of `stride` bytes, and classes, rows of `width` bytes; only the first width x height
+ * pixels. */
+void phantom_develop(const phantom_section *section, phantom_tile *tile, uint32_t width, uint32_t height, uint8_t *rgb,
+                     uint8_t *classes, size_t row_pixels);
 /* Call once before the first phantom_develop. */
 void phantom_develop_prepare(void);
 
 /* Hepatocytes stand on a jittered hexagonal lattice; ground and cells both need it. */
 #define PHANTOM_HEPATOCYTE_X 21.0f
 #define PHANTOM_HEPATOCYTE_Y 18.5f
-typedef struct { float x, y; uint32_t hash; } phantom_hepatocyte;
+typedef struct {
+    float x, y;
+    uint32_t hash;
+} phantom_hepatocyte;
 static inline phantom_hepatocyte phantom_hepatocyte_at(const phantom_section *section, int32_t i, int32_t j);
-/* Half the width of the sinusoid between two of them, 0 where they touch. (nx, ny): from one to the other; radial as in phantom_place. */
+/* Half the width of the sinusoid between two of them, 0 where they touch. (nx, ny): from one to the other; radial as in
+ * phantom_place. */
 float phantom_sinusoid(uint32_t a, uint32_t b, float nx, float ny, float radial_x, float radial_y);
 
 #include "tools/phantom/noise.h"

@@ -1,5 +1,5 @@
-/* section.c: draws a slide's parameters, and answers what lies at a place: vessels and portal tracts on jittered lattices, glands as
- * the cells of a warped Voronoi diagram, scars and tears along the zero lines of smooth noise. */
+/* section.c: draws a slide's parameters, and answers what lies at a place: vessels and portal tracts on jittered lattices, glands
+ * as the cells of a warped Voronoi diagram, scars and tears along the zero lines of smooth noise. */
 #include "tools/phantom/section.h"
 
 #include <math.h>
@@ -80,13 +80,30 @@ static void draw_marks(cdu_random *r, cdu_random *of_case, phantom_section *s)
         s->cell_share[mark->cell][mark->part][mark->chromogen] = uniform(r, mark->share[0], mark->share[1]);
         memcpy(s->cell_strength[mark->cell][mark->part][mark->chromogen], mark->strength, sizeof mark->strength);
     }
-    float expression = cdu_random_float(of_case) < 0.15f ? 0.1f : 1.0f;      /* some tumors do not make the antigen */
+    float expression = cdu_random_float(of_case) < 0.15f ? 0.1f : 1.0f; /* some tumors do not make the antigen */
     for (size_t i = 0; i < assay->site_count; i++) {
         const phantom_site_mark *mark = &assay->sites[i];
         float strength = uniform(r, mark->strength[0], mark->strength[1]);
         bool shown = cdu_random_float(r) < mark->slides;
         if (mark->site != PHANTOM_CANALICULUS) strength *= expression;
         s->site[mark->site][mark->chromogen] = shown ? strength : 0;
+    }
+}
+
+/* One fold a slide and 10 mm2 or so; most small slides have none. */
+static void draw_folds(cdu_random *r, phantom_section *s)
+{
+    float expected = fminf(1.2f, 0.3f + 0.05f * s->width * s->height * 1e-6f);
+    for (int i = 0; i < PHANTOM_FOLD_LIMIT; i++) {
+        struct phantom_fold f = {.x = uniform(r, 0, s->width),
+                                 .y = uniform(r, 0, s->height),
+                                 .half = uniform(r, 10, 28),
+                                 .length = uniform(r, 120, 320)};
+        float u = uniform(r, -1, 1), v = uniform(r, -1, 1), length = sqrtf(u * u + v * v) + 1e-6f;
+        f.along_x = u / length;
+        f.along_y = v / length;
+        f.bend = uniform(r, -1, 1) / 900;
+        if (cdu_random_float(r) < expected / PHANTOM_FOLD_LIMIT) s->fold[s->folds++] = f;
     }
 }
 
@@ -115,6 +132,7 @@ void phantom_section_draw(uint64_t case_seed, uint32_t index, const phantom_map 
     s->debris = uniform(&of_case, 300, 3000);
     s->ghost_glands = cdu_random_float(&of_case) < 0.3f;
     draw_style(&r, assay, &s->style);
+    draw_folds(&r, s);
     draw_marks(&r, &of_case, s);
 }
 
@@ -261,7 +279,8 @@ phantom_gland phantom_gland_at(const phantom_section *s, float x, float y)
         float t = phantom_clamp(0.5f + (edge - e) / 28, 0, 1);
         edge = edge > 1e8f ? e : edge + (e - edge) * t - 14 * t * (1 - t);
     }
-    float stroma = s->stroma * (1 + 0.9f * phantom_noise(s->seed + 56, x / 160, y / 160)) + 4 + 14 * phantom_unit(hash, 6) * phantom_unit(hash, 6);
+    float stroma = s->stroma * (1 + 0.9f * phantom_noise(s->seed + 56, x / 160, y / 160)) + 4 +
+                   14 * phantom_unit(hash, 6) * phantom_unit(hash, 6);
     phantom_gland gland = {.hash = hash};
     float kind = phantom_unit(hash, 3);
     gland.kind = kind < 0.15f ? PHANTOM_GLAND_SOLID : kind < 0.42f ? PHANTOM_GLAND_CRIBRIFORM : PHANTOM_GLAND_OPEN;
@@ -280,7 +299,8 @@ float phantom_lumen_at(const phantom_section *s, const phantom_gland *gland, flo
     for (int32_t j = j0 - 1; j <= j0 + 1; j++) {
         for (int32_t i = i0 - 1; i <= i0 + 1; i++) {
             uint32_t h = phantom_hash(s->seed + 63, i, j);
-            float dx = x - ((float)i + 0.25f + 0.5f * phantom_unit(h, 1)) * spacing, dy = y - ((float)j + 0.25f + 0.5f * phantom_unit(h, 2)) * spacing;
+            float dx = x - ((float)i + 0.25f + 0.5f * phantom_unit(h, 1)) * spacing,
+                  dy = y - ((float)j + 0.25f + 0.5f * phantom_unit(h, 2)) * spacing;
             float r = 4 + 12 * phantom_unit(h, 3);
             least = fminf(least, sqrtf(dx * dx + dy * dy) - r);
         }
@@ -292,7 +312,21 @@ float phantom_lumen_at(const phantom_section *s, const phantom_gland *gland, flo
 
 static float ridge(uint32_t seed, float x, float y, float wave)
 {
-    return 0.75f * wave * fabsf(phantom_noise(seed, x / wave, y / wave) + 0.25f * phantom_noise(seed + 1, 3 * x / wave, 3 * y / wave));
+    return 0.75f * wave *
+           fabsf(phantom_noise(seed, x / wave, y / wave) + 0.25f * phantom_noise(seed + 1, 3 * x / wave, 3 * y / wave));
+}
+
+float phantom_artefact_at(const phantom_section *s, float x, float y)
+{
+    float nearest = 1e3f;
+    for (int i = 0; i < s->folds; i++) {
+        const struct phantom_fold *f = &s->fold[i];
+        float dx = x - f->x, dy = y - f->y, along = dx * f->along_x + dy * f->along_y,
+              across = dy * f->along_x - dx * f->along_y - f->bend * along * along;
+        float taper = along / f->length, half = f->half * (1 - taper * taper);
+        nearest = fminf(nearest, fabsf(across + 6 * phantom_noise(s->seed + 89, x / 50, y / 50)) - half);
+    }
+    return fminf(nearest, 1e3f);
 }
 
 float phantom_tear_at(const phantom_section *s, float x, float y)
@@ -312,14 +346,17 @@ void phantom_place_at(const phantom_section *s, float x, float y, phantom_place 
     p->vein = p->portal = p->scar = p->tear = p->fold = 1e3f;
     p->radial_x = p->gland = p->lining = p->blood = p->focus = p->patch = 0;
     p->radial_y = p->density = p->chromatin = p->thickness = 1;
-    p->thickness = 1 + 0.12f * phantom_noise(s->seed + 71, x / 1400, y / 1400) + 0.04f * phantom_noise(s->seed + 72, x / 300, y / 300);
+    p->thickness =
+        1 + 0.12f * phantom_noise(s->seed + 71, x / 1400, y / 1400) + 0.04f * phantom_noise(s->seed + 72, x / 300, y / 300);
     p->focus = phantom_step(0.50f, 0.62f, phantom_noise(s->seed + 73, x / 420, y / 420));
     if (d.tissue < -30) return;
     p->density = 1 + 0.42f * phantom_noise(s->seed + 74, x / 260, y / 260);
     p->chromatin = 1 + 0.36f * phantom_noise(s->seed + 75, x / 230, y / 230);
     p->patch = phantom_clamp(0.5f + 0.8f * phantom_noise(s->seed + 76, x / 130, y / 130), 0, 1);
-    if (d.tumor < 40) vessels_at(s, cx, cy, p);
-    else p->vein = p->portal = 1e3f;
+    if (d.tumor < 40)
+        vessels_at(s, cx, cy, p);
+    else
+        p->vein = p->portal = 1e3f;
     if (d.tumor > -20) {
         phantom_gland gland = phantom_gland_at(s, x, y);
         p->gland = gland.depth;
@@ -331,5 +368,6 @@ void phantom_place_at(const phantom_section *s, float x, float y, phantom_place 
         p->scar = fminf(p->scar, -d.tumor - width);
     }
     p->tear = phantom_tear_at(s, x, y);
+    p->fold = phantom_artefact_at(s, x, y);
     p->blood = phantom_noise(s->seed + 87, x / 190, y / 190) - 0.62f;
 }

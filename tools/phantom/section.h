@@ -1,5 +1,6 @@
-/* section.h: one slide before it is painted: what was drawn for it (stains, scanner, how much of what), and what lies where. Everything
- * asked of a place depends on the place and the seeds alone. Lengths in um, the origin at the slide's top left corner. */
+/* section.h: one slide before it is painted: what was drawn for it (stains, scanner, how much of what), and what lies where.
+ * Everything asked of a place depends on the place and the seeds alone. Lengths in um, the origin at the slide's top left corner.
+ */
 #ifndef CDU_TOOLS_PHANTOM_SECTION_H
 #define CDU_TOOLS_PHANTOM_SECTION_H
 
@@ -12,14 +13,14 @@
 #define PHANTOM_MPP 0.5f
 
 /* Scanner and stains, drawn without regard to class or assay. Stain 0 haematoxylin, 1 eosin, 2 and 3 the chromogens, 4 pigment. */
-enum { PHANTOM_COMPONENTS = 5 };
+enum { PHANTOM_COMPONENTS = 5, PHANTOM_FOLD_LIMIT = 3 };
 typedef struct {
     int lab;
-    float vector[PHANTOM_COMPONENTS][3];   /* optical density a unit, with the slide's strength in it */
-    float haze[2];                         /* of each chromogen over all tissue */
-    float body;                            /* haematoxylin that cell bodies and fibres take, a unit of protein */
-    float white[3], blur, shift[3][2];     /* white point; px */
-    float noise;                           /* factor of the sensor's deviation */
+    float vector[PHANTOM_COMPONENTS][3]; /* optical density a unit, with the slide's strength in it */
+    float haze[2];                       /* of each chromogen over all tissue */
+    float body;                          /* haematoxylin that cell bodies and fibres take, a unit of protein */
+    float white[3], blur, shift[3][2];   /* white point; px */
+    float noise;                         /* factor of the sensor's deviation */
     int jpeg_quality;
     bool jpeg_subsampling;
 } phantom_style;
@@ -27,18 +28,22 @@ typedef struct {
 typedef struct {
     const phantom_map *map;
     const phantom_assay *assay;
-    uint32_t anatomy, seed;                /* of the case: vessels, lobules; of the slide: cells and textures */
+    uint32_t anatomy, seed; /* of the case: vessels, lobules; of the slide: cells and textures */
     float width, height;
-    float shift_x, shift_y;                /* this section against the case's map */
-    float gland_spacing, stroma, lining;   /* um */
-    float steatosis, lipofuscin;           /* share of places with a fat vacuole, a pigment grain */
-    float lymphocytes_margin, lymphocytes_stroma, lymphocytes_epithelium;   /* a mm2 */
-    float capsule, scars;                  /* um; width of scars, 0: none */
-    float debris;                          /* a mm2, at most */
+    float shift_x, shift_y;                                               /* this section against the case's map */
+    float gland_spacing, stroma, lining;                                  /* um */
+    float steatosis, lipofuscin;                                          /* share of places with a fat vacuole, a pigment grain */
+    float lymphocytes_margin, lymphocytes_stroma, lymphocytes_epithelium; /* a mm2 */
+    float capsule, scars;                                                 /* um; width of scars, 0: none */
+    float debris;                                                         /* a mm2, at most */
     bool ghost_glands;
     float cell_share[PHANTOM_CELL_KINDS][PHANTOM_CELL_PARTS][2];
     float cell_strength[PHANTOM_CELL_KINDS][PHANTOM_CELL_PARTS][2][2];
     float site[PHANTOM_SITES][2];
+    int folds;
+    struct phantom_fold {
+        float x, y, along_x, along_y, half, length, bend;
+    } fold[PHANTOM_FOLD_LIMIT];
     phantom_style style;
 } phantom_section;
 
@@ -48,19 +53,19 @@ void phantom_section_draw(uint64_t case_seed, uint32_t index, const phantom_map 
 
 /* What is at a place. Fields that vary smoothly, so that painting may interpolate them. */
 typedef struct {
-    float tissue, tumor, necrosis;         /* um to the border, positive inside, without the finest roughness */
-    float vein, portal;                    /* um to the wall of a central vein, to a portal tract; negative inside */
-    float radial_x, radial_y;              /* away from the nearest central vein */
-    float gland;                           /* um into a gland, negative in stroma */
-    float lining;                          /* um: height of its epithelium */
-    float scar;                            /* um to capsule or scar, negative inside */
-    float tear;                            /* um to a tear, negative inside */
-    float blood;                           /* positive in haemorrhage */
-    float density, chromatin;              /* regional factors, the same law for all classes */
-    float thickness;                       /* factor on all optical densities */
-    float focus;                           /* 0 sharp .. 1 out of focus */
-    float patch;                           /* 0 .. 1: patchiness of marks */
-    float fold;                            /* um to a fold, negative inside; large where there is none */
+    float tissue, tumor, necrosis; /* um to the border, positive inside, without the finest roughness */
+    float vein, portal;            /* um to the wall of a central vein, to a portal tract; negative inside */
+    float radial_x, radial_y;      /* away from the nearest central vein */
+    float gland;                   /* um into a gland, negative in stroma */
+    float lining;                  /* um: height of its epithelium */
+    float scar;                    /* um to capsule or scar, negative inside */
+    float tear;                    /* um to a tear, negative inside */
+    float blood;                   /* positive in haemorrhage */
+    float density, chromatin;      /* regional factors, the same law for all classes */
+    float thickness;               /* factor on all optical densities */
+    float focus;                   /* 0 sharp .. 1 out of focus */
+    float patch;                   /* 0 .. 1: patchiness of marks */
+    float fold;                    /* um to a fold, negative inside; large where there is none */
 } phantom_place;
 enum { PHANTOM_PLACE_FIELDS = sizeof(phantom_place) / sizeof(float) };
 
@@ -76,14 +81,19 @@ typedef enum { PHANTOM_GLAND_OPEN, PHANTOM_GLAND_CRIBRIFORM, PHANTOM_GLAND_SOLID
 typedef struct {
     phantom_gland_kind kind;
     uint32_t hash;
-    float depth, lining;                   /* as in phantom_place */
+    float depth, lining; /* as in phantom_place */
 } phantom_gland;
+/* um to what a pathologist excludes (folds), negative inside, large where there is none. */
+float phantom_artefact_at(const phantom_section *section, float x, float y);
 float phantom_tear_at(const phantom_section *section, float x, float y);
 phantom_gland phantom_gland_at(const phantom_section *section, float x, float y);
 /* um to the nearest lumen's border in a gland, negative in a lumen. */
 float phantom_lumen_at(const phantom_section *section, const phantom_gland *gland, float depth, float x, float y);
 
-typedef struct { float x, y, radius; uint32_t hash; } phantom_round;
+typedef struct {
+    float x, y, radius;
+    uint32_t hash;
+} phantom_round;
 /* Portal tracts whose reach touches the square [x0, x1] x [y0, y1]; returns how many were written. */
 int phantom_portals_near(const phantom_section *section, float x0, float y0, float x1, float y1, phantom_round *out, int limit);
 /* Distance to a portal tract's border, negative inside. */
