@@ -21,6 +21,7 @@ typedef float4 f4;
 #define BEGIN(P, LOCALS) P p_) { const P p = p_; LOCALS
 #define END }
 #define SHARED(T, n, c) __local T n[c];
+#define SHARED_LANES(n, c) __local float n[c];
 #define NO_SHARED
 #define PARAMS(P) typedef struct P {
 #define PARAMS_END(P) } P;

@@ -1,5 +1,6 @@
 /* prelude.vulkan.h: the kernel dialect in GLSL 450. shaders/README.md is its manual. The backend writes #version before it. */
 #define DIALECT_VULKAN 1
+#extension GL_EXT_control_flow_attributes : require
 #undef VW
 #define VW 4
 #define vf vec4
@@ -17,6 +18,7 @@
 #define BEGIN(P, LOCALS) layout(push_constant) uniform PUSH { P p; }; LOCALS void main() {
 #define END }
 #define SHARED(T, n, c) shared T n[c];
+#define SHARED_LANES(n, c) shared vec4 n[(c) / 4];
 #define NO_SHARED
 #define PARAMS(P) struct P {
 #define PARAMS_END(P) };
@@ -26,7 +28,7 @@
 #define WID(d) gl_WorkGroupID[d]
 #define WCOUNT(d) gl_NumWorkGroups[d]
 #define GID(d) gl_GlobalInvocationID[d]
-#define UNROLL
+#define UNROLL [[unroll]]
 #define LD(b, i) (b[i])
 #define ST(b, i, x) (b[i] = (x))
 #define LDV(b, i) (b[i])

@@ -1,0 +1,372 @@
+/* conv_common.c: chooses blocks, tiles and slots of a direct convolution for a device and appends its steps. All choices depend on the
+ * shapes and the device's description alone, never on the number of threads, so that results repeat. */
+#include "core/ops/conv_common.h"
+
+#include "core/base/debug.h"
+
+enum {
+    LOCAL_BUDGET = 128 << 10,       /* bytes of a CPU's tile: half of a small level-2 cache */
+    RUN = 128,                      /* pixels after which a sum starts anew */
+    SLOT_BYTES = 64 << 20           /* of all partial sums of a gradient, if it can be */
+};
+
+static uint32_t smaller(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
+
+static uint32_t larger(uint32_t a, uint32_t b)
+{
+    return a > b ? a : b;
+}
+
+static uint32_t ceil_div(uint32_t a, uint32_t b)
+{
+    return (a + b - 1) / b;
+}
+
+/* A CPU through a compiler of wide vectors: one item a group, tiles in local memory. */
+static bool is_wide(const cdu_device_info *device)
+{
+    return device->vector_width > 4;
+}
+
+/* The widest vector of a tensor's lanes that its pitch and its place in a concatenation allow. */
+static uint32_t vector_of(const cdu_layout *layout, uint32_t limit)
+{
+    uint32_t width = limit;
+    while (width > 4 && (layout->lanes % width || layout->pitch % width || layout->offset % width)) width /= 2;
+    return width;
+}
+
+/* x in blocks of ib lanes, y (or d) in blocks of nv vectors of vw lanes. */
+typedef struct { uint32_t ib, in_blocks, vw, nv, out_blocks; } blocks;
+
+static blocks choose_blocks(const cdu_device_info *device, const cdu_layout *x, const cdu_layout *y, bool single)
+{
+    blocks b = {.ib = 4, .vw = 4, .nv = 1};
+    if (is_wide(device)) {
+        b.ib = vector_of(x, 16);
+        b.vw = vector_of(y, device->vector_width);
+        if (b.vw == device->vector_width && y->lanes % (2 * b.vw) == 0) b.nv = 2;
+    } else if (!single && y->lanes % 8 == 0) b.nv = 2;
+    b.in_blocks = x->lanes / b.ib;
+    b.out_blocks = y->lanes / (b.vw * b.nv);
+    return b;
+}
+
+static void define_window(cdu_draft *draft, const cdu_conv_window *window, const blocks *b)
+{
+    cdu_draft_define(draft, "IB", b->ib);
+    cdu_draft_define(draft, "VW", b->vw);
+    cdu_draft_define(draft, "NV", b->nv);
+    cdu_draft_define(draft, "K", window->side);
+    cdu_draft_define(draft, "STRIDE", window->stride);
+    cdu_draft_define(draft, "PAD", window->pad);
+}
+
+/* The packed order: with parities a tap is outermost. */
+typedef struct { uint64_t block_step, tap_step, weights; uint32_t taps, tap_side; } packing;
+
+static packing choose_packing(const cdu_conv_window *window, const blocks *b)
+{
+    uint64_t block = (uint64_t)b->ib * b->vw * b->nv, all = block * b->in_blocks * b->out_blocks;
+    uint32_t side = window->parities == 4 ? 2 : window->side;
+    packing p = {.taps = side * side, .tap_side = side};
+    p.weights = all * p.taps;
+    p.block_step = window->parities == 4 ? block : block * p.taps;
+    p.tap_step = window->parities == 4 ? all : block;
+    return p;
+}
+
+static void channel_params(cdu_draft *draft, const cdu_layout *layout, uint64_t step)
+{
+    cdu_draft_param(draft, layout->shape.c);
+    cdu_draft_param(draft, layout->split);
+    cdu_draft_param(draft, layout->split_lane);
+    cdu_draft_param(draft, (uint32_t)step);
+}
+
+/* Groups of conv_pack and conv_unpack: a block of lanes each. */
+static void block_groups(cdu_draft *draft, const cdu_device_info *device, const blocks *b)
+{
+    if (is_wide(device)) cdu_draft_groups(draft, b->out_blocks, b->in_blocks, 1, 1, 1, 1);
+    else cdu_draft_groups(draft, b->out_blocks, b->in_blocks, 1, b->ib, b->vw * b->nv, 1);
+}
+
+static cdu_status append_pack(cdu_lowering *l, const cdu_node *node, const char *pass, const cdu_conv_sum *sum, const blocks *b,
+                              const packing *order, cdu_tensor packed, cdu_error *error)
+{
+    const cdu_layout *x = cdu_tensor_layout(l, sum->x), *y = cdu_tensor_layout(l, sum->y);
+    cdu_draft draft = cdu_draft_begin("conv.k", "conv_pack", node, pass);
+    define_window(&draft, &(cdu_conv_window){.side = order->tap_side, .stride = 1}, b);
+    bool biased = sum->bias != CDU_NO_TENSOR, scaled = sum->scale != CDU_NO_TENSOR;
+    cdu_draft_define(&draft, "BIASED", biased);
+    cdu_draft_define(&draft, "SCALED", scaled);
+    block_groups(&draft, cdu_lowering_device(l), b);
+    cdu_draft_use(&draft, sum->weight, CDU_READ, 0, 0);
+    cdu_draft_use(&draft, packed, CDU_WRITE, 0, 0);
+    if (biased) cdu_draft_use(&draft, sum->bias, CDU_READ, 0, 0);
+    if (scaled) {
+        cdu_draft_use(&draft, sum->scale, CDU_READ, 0, 0);
+        cdu_draft_use(&draft, sum->shift, CDU_READ, 0, 0);
+    }
+    channel_params(&draft, x, sum->window.in_step);
+    channel_params(&draft, y, sum->window.out_step);
+    cdu_draft_param(&draft, b->in_blocks);
+    cdu_draft_param(&draft, (uint32_t)order->block_step);
+    cdu_draft_param(&draft, (uint32_t)order->tap_step);
+    cdu_draft_param(&draft, (uint32_t)order->weights);
+    cdu_draft_param(&draft, y->lanes);
+    cdu_draft_param(&draft, sum->window.rotated);
+    draft.bytes = 4.0 * ((double)order->weights + (double)x->shape.c * y->shape.c * order->taps);
+    return cdu_append(l, &draft, error);
+}
+
+/* Pixels of a register tile: of those that fit into registers the number that wastes least of a row. */
+static uint32_t choose_pixels(const cdu_device_info *device, const blocks *b, uint32_t w)
+{
+    if (!is_wide(device)) return device->kind == CDU_CPU ? 4 : 8;
+    static const struct { uint32_t pixels; double worth; } choices[3][3] = {
+        {{8, 1.0}, {12, 0.9}, {4, 0.7}},            /* two vectors of 32 registers */
+        {{12, 1.0}, {8, 0.95}, {4, 0.7}},           /* one vector */
+        {{6, 1.0}, {4, 0.9}, {2, 0.6}}};            /* two vectors of 16 registers */
+    uint32_t row = b->nv == 1 ? 1 : device->vector_width >= 16 ? 0 : 2;
+    uint32_t best = 0;
+    double most = 0;
+    for (uint32_t i = 0; i < 3; i++) {
+        uint32_t pixels = choices[row][i].pixels;
+        double use = choices[row][i].worth * w / (ceil_div(w, pixels) * pixels);
+        if (use > most) most = use, best = pixels;
+    }
+    return best;
+}
+
+typedef struct { uint32_t np, tw, th, chunk; } tiling;
+
+static uint64_t tile_bytes(const cdu_conv_window *window, const blocks *b, uint32_t chunk, uint32_t th, uint32_t tw)
+{
+    return 4ull * chunk * b->ib * ((th - 1) * window->stride + window->side) * ((tw - 1) * window->stride + window->side);
+}
+
+static tiling choose_tiling(const cdu_device_info *device, const cdu_conv_window *window, const blocks *b, uint32_t h, uint32_t w,
+                            uint32_t images)
+{
+    tiling t = {.np = choose_pixels(device, b, w), .th = 1};
+    const uint32_t budget = LOCAL_BUDGET;
+    t.tw = smaller(ceil_div(w, t.np), larger(64 / t.np, 1)) * t.np;
+    t.chunk = smaller(b->in_blocks, 128 / b->ib);
+    while (t.chunk > 1 && tile_bytes(window, b, t.chunk, 1, t.tw) > budget) t.chunk--;
+    while (t.tw > t.np && tile_bytes(window, b, t.chunk, 1, t.tw) > budget) t.tw -= t.np;
+    uint64_t across = (uint64_t)images * ceil_div(w, t.tw);
+    while (t.th < 8 && t.th < h && tile_bytes(window, b, t.chunk, t.th + 1, t.tw) <= budget && across * ceil_div(h, t.th + 1) >= 16) t.th++;
+    return t;
+}
+
+static void sum_params(cdu_draft *draft, const cdu_layout *x, const cdu_layout *y, const blocks *b, const tiling *t, uint32_t h, uint32_t w,
+                       uint64_t bias_at, uint32_t first_image, bool biased)
+{
+    uint32_t words[] = {b->in_blocks, b->out_blocks, h, w, x->shape.h, x->shape.w, x->pitch / b->ib, x->offset / b->ib,
+                        y->shape.h, y->shape.w, y->pitch / b->vw, y->offset / b->vw, (uint32_t)(bias_at / b->vw), y->lanes / b->vw,
+                        first_image, biased, t->th, t->tw, t->chunk};
+    for (uint32_t i = 0; i < sizeof words / sizeof *words; i++) cdu_draft_param(draft, words[i]);
+}
+
+static cdu_status append_main(cdu_lowering *l, const cdu_node *node, const char *pass, const cdu_conv_sum *sum, const blocks *b,
+                              const packing *order, cdu_tensor packed, cdu_epilogue epilogue, uint32_t n0, uint32_t n1, cdu_error *error)
+{
+    const cdu_device_info *device = cdu_lowering_device(l);
+    const cdu_conv_window *window = &sum->window;
+    const cdu_layout *x = cdu_tensor_layout(l, sum->x), *y = cdu_tensor_layout(l, sum->y);
+    bool wide = is_wide(device);
+    uint32_t h = window->parities == 4 ? x->shape.h : y->shape.h, w = window->parities == 4 ? x->shape.w : y->shape.w;
+    tiling t = choose_tiling(device, window, b, h, w, n1 - n0);
+    uint32_t an_image = wide ? 1 : b->out_blocks * window->parities, most = larger(device->group_count[2] / an_image, 1);
+    for (uint32_t first = 0; first < n1 - n0; first += most) {
+        uint32_t images = smaller(most, n1 - n0 - first);
+        cdu_draft draft = cdu_draft_begin("conv.k", wide ? "conv_wide" : "conv_direct", node, pass);
+        define_window(&draft, window, b);
+        cdu_draft_define(&draft, "NP", t.np);
+        cdu_draft_define(&draft, "PARITIES", window->parities);
+        cdu_draft_define(&draft, "EPILOGUE", epilogue);
+        cdu_draft_define(&draft, "ACCUMULATE", sum->accumulate);
+        if (wide) {
+            /* pads at the end of a single block need no products; those within a concatenation are multiplied by zero */
+            bool gaps = x->split < x->shape.c || b->in_blocks > 1;
+            cdu_draft_define(&draft, "LANES", gaps ? b->ib : smaller(x->shape.c, b->ib));
+            cdu_draft_define(&draft, "TILE", LOCAL_BUDGET / 4);
+            cdu_draft_groups(&draft, ceil_div(w, t.tw), ceil_div(h, t.th), images, 1, 1, 1);
+        } else {
+            uint32_t strips = ceil_div(w, t.np), across = 1, items = device->kind == CDU_CPU ? 16 : 64;
+            while (across < strips && across < items) across *= 2;
+            cdu_draft_groups(&draft, ceil_div(strips, across), ceil_div(h, items / across), images * an_image, across, items / across, 1);
+        }
+        cdu_draft_use(&draft, sum->x, CDU_READ, n0, n1);
+        cdu_draft_use(&draft, packed, CDU_READ, 0, 0);
+        cdu_draft_use(&draft, sum->y, sum->accumulate || t.chunk < b->in_blocks ? CDU_READ | CDU_WRITE : CDU_WRITE, n0, n1);
+        sum_params(&draft, x, y, b, &t, h, w, order->weights, first, sum->bias != CDU_NO_TENSOR);
+        double pixels = (double)images * h * w;
+        draft.flops = 2.0 * pixels * order->taps * x->shape.c * y->shape.c;
+        draft.bytes = 4.0 * images * ((double)x->shape.h * x->shape.w * x->lanes +
+                                      (double)y->shape.h * y->shape.w * y->lanes * (sum->accumulate ? 2 : 1)) + 4.0 * (double)order->weights;
+        CDU_TRY(cdu_append(l, &draft, error));
+    }
+    return CDU_OK;
+}
+
+/* For CDUNET_DEBUG=no-fusion. */
+static cdu_status append_epilogue(cdu_lowering *l, const cdu_node *node, const cdu_conv_sum *sum, const blocks *b, const packing *order,
+                                  cdu_tensor packed, uint32_t n0, uint32_t n1, cdu_error *error)
+{
+    const cdu_layout *y = cdu_tensor_layout(l, sum->y);
+    cdu_draft draft = cdu_draft_begin("conv.k", "conv_epilogue", node, "epilogue");
+    define_window(&draft, &sum->window, b);
+    cdu_draft_define(&draft, "EPILOGUE", sum->epilogue);
+    uint32_t vectors = y->lanes / b->vw, pixels = (n1 - n0) * y->shape.h * y->shape.w;
+    uint32_t across = smaller(vectors, 8), down = 64 / across;
+    cdu_draft_groups(&draft, ceil_div(vectors, across), smaller(ceil_div(pixels, down), 4096), 1, across, down, 1);
+    cdu_draft_use(&draft, packed, CDU_READ, 0, 0);
+    cdu_draft_use(&draft, sum->y, CDU_READ | CDU_WRITE, n0, n1);
+    uint32_t words[] = {pixels, y->pitch / b->vw, y->offset / b->vw, vectors, (uint32_t)(order->weights / b->vw)};
+    for (uint32_t i = 0; i < sizeof words / sizeof *words; i++) cdu_draft_param(&draft, words[i]);
+    draft.flops = (double)pixels * y->shape.c * (sum->epilogue == CDU_EPILOGUE_RELU_AFFINE ? 3 : 1);
+    draft.bytes = 8.0 * pixels * y->lanes;
+    return cdu_append(l, &draft, error);
+}
+
+cdu_status cdu_conv_append_sum(cdu_lowering *l, const cdu_node *node, const char *pass, const cdu_conv_sum *sum, cdu_error *error)
+{
+    const cdu_layout *x = cdu_tensor_layout(l, sum->x), *y = cdu_tensor_layout(l, sum->y);
+    blocks b = choose_blocks(cdu_lowering_device(l), x, y, false);
+    packing order = choose_packing(&sum->window, &b);
+    cdu_tensor packed;
+    char label[24] = "packed weights";
+    CDU_TRY(cdu_lower_scratch(l, label, order.weights + (sum->bias == CDU_NO_TENSOR ? 0 : 3ull * cdu_tensor_layout(l, sum->y)->lanes),
+                              &packed, error));
+    CDU_TRY(append_pack(l, node, "pack", sum, &b, &order, packed, error));
+    bool apart = sum->epilogue != CDU_EPILOGUE_NONE && cdu_debug(CDU_DEBUG_NO_FUSION);
+    cdu_tensor both[2] = {sum->x, sum->y};
+    for (uint32_t n0 = 0, n1 = 0; cdu_next_range(l, both, 2, &n0, &n1);) {
+        CDU_TRY(append_main(l, node, pass, sum, &b, &order, packed, apart ? CDU_EPILOGUE_NONE : sum->epilogue, n0, n1, error));
+        if (apart) CDU_TRY(append_epilogue(l, node, sum, &b, &order, packed, n0, n1, error));
+    }
+    return CDU_OK;
+}
+
+/* How the pixels of d are cut into tiles (rows where the device is not wide), and tiles into slots. */
+typedef struct { uint32_t tw, th, tiles_x, tiles_y, tiles_a_slot, r; } cutting;
+
+static uint32_t row_products(const cdu_device_info *device, const cdu_conv_window *window, const blocks *b)
+{
+    uint32_t products = window->side * b->ib;
+    bool few = device->vector_width < 16 && b->nv == 2;
+    if (window->side == 3) return few ? 6 : 12;
+    return smaller(products, few ? 4 : b->nv == 2 ? 8 : 16);
+}
+
+static cutting choose_cutting(const cdu_device_info *device, const cdu_conv_window *window, const blocks *b, const cdu_layout *d,
+                              uint64_t slot_floats)
+{
+    bool wide = is_wide(device);
+    cutting c = {.tw = d->shape.w, .th = 1};
+    if (wide) {
+        if (c.tw > 48) c.tw = 32;
+        c.th = smaller(d->shape.h, larger(RUN / c.tw, 1));
+        c.r = row_products(device, window, b);
+    }
+    c.tiles_x = ceil_div(d->shape.w, c.tw);
+    c.tiles_y = ceil_div(d->shape.h, c.th);
+    uint64_t tiles = (uint64_t)d->shape.n * c.tiles_x * c.tiles_y;
+    uint64_t at_once = (uint64_t)b->out_blocks * b->in_blocks * (wide ? 1 : window->side);
+    uint64_t wanted = wide ? 64 : device->kind == CDU_CPU ? 256 : 16384;
+    uint64_t slots = (wanted + at_once - 1) / at_once, fit = SLOT_BYTES / (slot_floats * 4);
+    if (slots > 1024) slots = 1024;
+    if (slots > fit) slots = fit;
+    if (!slots) slots = 1;
+    uint64_t each = (tiles + slots - 1) / slots;
+    if (each > 256 * (wide ? 1 : 4) && fit > tiles / 256) each = 256 * (wide ? 1 : 4);
+    c.tiles_a_slot = (uint32_t)each;
+    return c;
+}
+
+static cdu_status append_partial(cdu_lowering *l, const cdu_node *node, const cdu_conv_gradient *g, const blocks *b, const packing *order,
+                                 const cutting *c, cdu_tensor partial, uint64_t slot_floats, uint32_t n0, uint32_t n1, uint32_t first_slot,
+                                 uint32_t slots, cdu_error *error)
+{
+    const cdu_device_info *device = cdu_lowering_device(l);
+    const cdu_layout *x = cdu_tensor_layout(l, g->x), *d = cdu_tensor_layout(l, g->d);
+    bool wide = is_wide(device);
+    cdu_draft draft = cdu_draft_begin("conv.k", wide ? "conv_weight_gradient_wide" : "conv_weight_gradient", node, "weight gradient");
+    define_window(&draft, &g->window, b);
+    cdu_draft_define(&draft, "BIAS_OF_X", g->bias_of_x);
+    cdu_draft_define(&draft, "RUN", RUN);
+    if (wide) {
+        /* (th + 2) * (tw + 2) <= 3 * (RUN + 2) and, with stride 2, 4 * RUN pixels */
+        cdu_draft_define(&draft, "TILE", 4 * RUN * b->ib);
+        cdu_draft_define(&draft, "R", c->r);
+        cdu_draft_groups(&draft, b->out_blocks, b->in_blocks, slots, 1, 1, 1);
+    } else {
+        uint32_t rows = b->in_blocks * g->window.side, items = device->kind == CDU_CPU ? 16 : 64, across = 1;
+        while (across < b->out_blocks && across < 8) across *= 2;
+        uint32_t down = smaller(rows, smaller(items / across, 8)), deep = smaller(larger(items / (across * down), 1), slots);
+        cdu_draft_groups(&draft, ceil_div(b->out_blocks, across), ceil_div(rows, down), ceil_div(slots, deep), across, down, deep);
+    }
+    cdu_draft_use(&draft, g->x, CDU_READ, n0, n1);
+    cdu_draft_use(&draft, g->d, CDU_READ, n0, n1);
+    cdu_draft_use(&draft, partial, CDU_WRITE, 0, 0);
+    uint32_t tiles = (n1 - n0) * c->tiles_x * c->tiles_y;
+    uint32_t words[] = {b->in_blocks, b->out_blocks, d->shape.h, d->shape.w, x->shape.h, x->shape.w, x->pitch / b->ib, x->offset / b->ib,
+                        d->pitch / b->vw, d->offset / b->vw, tiles, c->tiles_a_slot, c->tiles_x, c->tiles_y, first_slot, slots,
+                        (uint32_t)(slot_floats / b->vw), (uint32_t)(order->weights / b->vw), x->lanes / b->vw, c->th, c->tw};
+    for (uint32_t i = 0; i < sizeof words / sizeof *words; i++) cdu_draft_param(&draft, words[i]);
+    double pixels = (double)(n1 - n0) * d->shape.h * d->shape.w;
+    draft.flops = pixels * (2.0 * order->taps * x->shape.c * d->shape.c + (g->bias_of_x ? order->taps * x->shape.c : d->shape.c));
+    draft.bytes = 4.0 * (n1 - n0) * ((double)x->shape.h * x->shape.w * x->lanes + (double)d->shape.h * d->shape.w * d->lanes) +
+                  4.0 * slots * (double)slot_floats;
+    return cdu_append(l, &draft, error);
+}
+
+static cdu_status append_unpack(cdu_lowering *l, const cdu_node *node, const cdu_conv_gradient *g, const blocks *b, const packing *order,
+                                cdu_tensor partial, uint64_t slot_floats, uint32_t slots, cdu_error *error)
+{
+    const cdu_layout *x = cdu_tensor_layout(l, g->x), *d = cdu_tensor_layout(l, g->d);
+    cdu_draft draft = cdu_draft_begin("conv.k", "conv_unpack", node, "unpack");
+    define_window(&draft, &g->window, b);
+    cdu_draft_define(&draft, "BIAS_OF_X", g->bias_of_x);
+    block_groups(&draft, cdu_lowering_device(l), b);
+    cdu_draft_use(&draft, partial, CDU_READ, 0, 0);
+    cdu_draft_use(&draft, g->weight, g->add_weight ? CDU_READ | CDU_WRITE : CDU_WRITE, 0, 0);
+    cdu_draft_use(&draft, g->bias, g->add_bias ? CDU_READ | CDU_WRITE : CDU_WRITE, 0, 0);
+    channel_params(&draft, x, g->window.in_step);
+    channel_params(&draft, d, g->window.out_step);
+    bool parts = g->bias_of_x && !is_wide(cdu_lowering_device(l));
+    uint32_t words[] = {b->in_blocks, (uint32_t)order->block_step, (uint32_t)order->tap_step, slots, (uint32_t)slot_floats,
+                        (uint32_t)order->weights, parts ? g->window.side : 1, x->lanes, g->add_weight, g->add_bias};
+    for (uint32_t i = 0; i < sizeof words / sizeof *words; i++) cdu_draft_param(&draft, words[i]);
+    double elements = (double)x->shape.c * d->shape.c * order->taps;
+    draft.flops = elements * slots;
+    draft.bytes = 4.0 * ((double)slot_floats * slots + elements * (g->add_weight ? 2 : 1));
+    return cdu_append(l, &draft, error);
+}
+
+cdu_status cdu_conv_append_gradient(cdu_lowering *l, const cdu_node *node, const cdu_conv_gradient *g, cdu_error *error)
+{
+    const cdu_device_info *device = cdu_lowering_device(l);
+    const cdu_layout *x = cdu_tensor_layout(l, g->x), *d = cdu_tensor_layout(l, g->d);
+    blocks b = choose_blocks(device, x, d, true);
+    packing order = choose_packing(&g->window, &b);
+    uint64_t slot_floats = order.weights + (g->bias_of_x ? (uint64_t)x->lanes * g->window.side : d->lanes);
+    slot_floats = (slot_floats + 15) / 16 * 16;
+    cutting c = choose_cutting(device, &g->window, &b, d, slot_floats);
+    cdu_tensor both[2] = {g->x, g->d}, partial;
+    uint32_t slots = 0, an_image = c.tiles_x * c.tiles_y;
+    for (uint32_t n0 = 0, n1 = 0; cdu_next_range(l, both, 2, &n0, &n1);) slots += ceil_div((n1 - n0) * an_image, c.tiles_a_slot);
+    CDU_TRY(cdu_lower_scratch(l, "partial sums", slot_floats * slots, &partial, error));
+    uint32_t first = 0;
+    for (uint32_t n0 = 0, n1 = 0; cdu_next_range(l, both, 2, &n0, &n1);) {
+        uint32_t count = ceil_div((n1 - n0) * an_image, c.tiles_a_slot);
+        CDU_TRY(append_partial(l, node, g, &b, &order, &c, partial, slot_floats, n0, n1, first, count, error));
+        first += count;
+    }
+    return append_unpack(l, node, g, &b, &order, partial, slot_floats, slots, error);
+}
