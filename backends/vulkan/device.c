@@ -24,7 +24,8 @@ static void close_device(cdu_device *device)
     if (!device) return;
     const cdu_vulkan_api *vk = &device->vk;
     if (device->handle && vk->vkDestroyDevice) {
-        vk->vkDeviceWaitIdle(device->handle);
+        /* RADV without hardware, which compiles kernels for checks, cannot wait */
+        if (device->used) vk->vkDeviceWaitIdle(device->handle);
         for (int i = 0; i < CDU_VULKAN_SLOTS; i++)
             if (device->slot[i].fence) vk->vkDestroyFence(device->handle, device->slot[i].fence, NULL);
         for (int i = 0; i <= CDU_BINDINGS; i++)

@@ -217,7 +217,8 @@ void cdu_vulkan_describe(const cdu_vulkan_instance *instance, VkPhysicalDevice d
     const char *vendor = vendor_name(p->vendorID);
     if (vendor) snprintf(out->vendor, sizeof out->vendor, "%s", vendor);
     else snprintf(out->vendor, sizeof out->vendor, "0x%04x", p->vendorID);
-    if (has_driver) snprintf(out->driver, sizeof out->driver, "%.56s %.64s", driver.driverName, driver.driverInfo);
+    if (has_driver)
+        snprintf(out->driver, sizeof out->driver, "%.56s%s%.64s", driver.driverName, driver.driverInfo[0] ? " " : "", driver.driverInfo);
     else snprintf(out->driver, sizeof out->driver, "%u", p->driverVersion);
     switch (p->deviceType) {
     case VK_PHYSICAL_DEVICE_TYPE_CPU: out->kind = CDU_CPU; break;

@@ -285,6 +285,7 @@ cdu_status cdu_vulkan_submit(cdu_list *list, uint32_t segment, cdu_lane lane, co
     VkCommandBuffer commands[2] = {list->commands[list->segments], list->commands[segment]};
     VkSubmitInfo submit = {.sType = VK_STRUCTURE_TYPE_SUBMIT_INFO, .commandBufferCount = patched ? 2 : 1,
                            .pCommandBuffers = patched ? commands : commands + 1};
+    device->used = true;
     CDU_VK(device, vk->vkQueueSubmit(device->queue, 1, &submit, *fence), error, "submitting");
     device->slot[slot].ticket = ticket;
     device->slot[slot].seen = list->tickets_out;

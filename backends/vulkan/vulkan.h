@@ -56,6 +56,7 @@ struct cdu_device {
     double timestamp_ns;                        /* nanoseconds a tick; 0: no timestamps */
     uint64_t timestamp_mask;
     bool timed, statistics, subgroup_control, has_budget;
+    bool used;                                  /* something was submitted */
     uint64_t allocated;
     VkDescriptorSetLayout set_layout[CDU_BINDINGS + 1]; /* by number of bindings */
     VkCommandPool pool;
