@@ -11,9 +11,7 @@
 static cdu_status read_stains(const char *text, phantom_order *order, cdu_error *error)
 {
     char known[256] = "", word[64];
-    const char *names[PHANTOM_STAIN_LIMIT];
     for (size_t i = 0; i < phantom_assay_count; i++) {
-        names[i] = phantom_assays[i].name;
         size_t used = strlen(known);
         snprintf(known + used, sizeof known - used, "%s%s", i ? ", " : "", phantom_assays[i].name);
     }
@@ -22,11 +20,7 @@ static cdu_status read_stains(const char *text, phantom_order *order, cdu_error 
         snprintf(word, sizeof word, "%.*s", (int)(length < sizeof word ? length : sizeof word - 1), text);
         text += length + (text[length] == ',');
         const phantom_assay *assay = phantom_assay_find(word);
-        if (!assay) {
-            const char *nearest = cdu_options_nearest(word, names, phantom_assay_count);
-            return cdu_fail(error, CDU_USAGE, "--stains: '%s' is no stain that phantoms have; known are %s%s%s%s", word, known,
-                            nearest ? "; did you mean '" : "", nearest ? nearest : "", nearest ? "'?" : "");
-        }
+        if (!assay) return cdu_fail(error, CDU_USAGE, "--stains: '%s' is no stain that phantoms have; known are %s", word, known);
         for (uint32_t i = 0; i < order->stain_count; i++) {
             if (order->stains[i] == assay) return cdu_fail(error, CDU_USAGE, "--stains names '%s' twice", word);
         }

@@ -255,6 +255,7 @@ static void vacuole(painter *p, uint32_t hash, float x, float y)
     phantom_place_at(p->section, x, y, &at);
     if (!in_liver(&at) || phantom_unit(hash, 4) > 0.4f + 1.2f * at.patch) return;
     float u = phantom_unit(hash, 5), radius = 4 + 12 * u * u;
+    if (at.vein < radius + 3 || at.portal < radius || at.tumor > -radius) return;
     cell c = {.x = x, .y = y, .a = radius, .b = radius * 0.94f, .along_x = 1, .hash = hash, .rough = 0.03f};
     int32_t reach = (int32_t)(radius / PHANTOM_MPP) + 3, ci = phantom_floor(x / PHANTOM_MPP) - p->tile->x0,
             cj = phantom_floor(y / PHANTOM_MPP) - p->tile->y0;
@@ -294,24 +295,18 @@ static void pigment_grain(painter *p, uint32_t hash, float x, float y)
     }
 }
 
-/* Cuboidal nuclei around the ducts of portal tracts; see portal() in ground.c for where the ducts are. */
+/* Cuboidal nuclei around the ducts of portal tracts. */
 static void duct_nuclei(painter *p)
 {
     phantom_round tracts[16];
-    int count = phantom_portals_near(p->section, p->x0 - 60, p->y0 - 60, p->x1 + 60, p->y1 + 60, tracts, 16);
+    float middle_x, middle_y;
+    phantom_to_case(p->section, 0.5f * (p->x0 + p->x1), 0.5f * (p->y0 + p->y1), &middle_x, &middle_y);
+    int count = phantom_portals_near(p->section, middle_x - 150, middle_y - 150, middle_x + 150, middle_y + 150, tracts, 16);
     for (int n = 0; n < count; n++) {
         const phantom_round *t = &tracts[n];
-        float cx = 0, cy = 0, wx = t->x - 0.45f * t->radius, wy = t->y + 0.30f * t->radius,
-              r = 15 + 9 * phantom_unit(t->hash, 11) - 4.8f;
-        /* from the case's frame to the section's: undo the shift, then one step against the warp */
-        cx = wx - p->section->shift_x;
-        cy = wy - p->section->shift_y;
-        for (int step = 0; step < 3; step++) {
-            float ox = 22 * phantom_noise(p->section->seed + 11, cx / 300, cy / 300),
-                  oy = 22 * phantom_noise(p->section->seed + 12, cx / 300, cy / 300);
-            cx = wx - p->section->shift_x - ox;
-            cy = wy - p->section->shift_y - oy;
-        }
+        phantom_round duct = phantom_portal_duct(t);
+        float cx, cy, r = duct.radius - 4.8f;
+        phantom_from_case(p->section, duct.x, duct.y, &cx, &cy);
         int cells = (int)(6.2832f * r / 7.2f);
         for (int k = 0; k < cells; k++) {
             float angle = 6.2832f * (float)k / (float)cells, dx = cosf(angle), dy = sinf(angle);
@@ -370,7 +365,7 @@ static void tumor_nucleus(painter *p, uint32_t hash, float x, float y)
         point_along(&c, gx, gy, 0.28f);
     }
     c.haematoxylin = vary(&c, 13, 0.62f, 0.22f) * (0.8f + 0.4f * phantom_unit(gland.hash, 23)) * at.chromatin;
-    c.rim = 0.40f;
+    c.rim = 0.28f;
     c.grain = 0.5f;
     c.nucleolus = phantom_unit(hash, 14) < 0.35f ? 0.35f : 0;
     if (ghost) {
@@ -389,6 +384,20 @@ static void tumor_nucleus(painter *p, uint32_t hash, float x, float y)
     paint_cell(p, &c);
 }
 
+/* In the vein, duct or artery of a portal tract. */
+static bool in_portal_vessel(const phantom_section *s, float x, float y)
+{
+    phantom_round tracts[16];
+    float cx, cy;
+    phantom_to_case(s, x, y, &cx, &cy);
+    int count = phantom_portals_near(s, cx, cy, cx, cy, tracts, 16);
+    for (int n = 0; n < count; n++) {
+        phantom_portal_parts parts = phantom_portal_parts_at(s, &tracts[n], cx, cy);
+        if (parts.vein < 1.5f || parts.duct < 1.5f || parts.artery < 1) return true;
+    }
+    return false;
+}
+
 static void spindle(painter *p, uint32_t hash, float x, float y)
 {
     phantom_place at;
@@ -397,6 +406,7 @@ static void spindle(painter *p, uint32_t hash, float x, float y)
     bool stroma = at.tumor > 1 && at.gland < -2.5f,
          scar = at.tumor < -1 && (at.scar < -2 || (at.portal < -2 && phantom_unit(hash, 4) < 0.7f));
     if (!stroma && !scar) return;
+    if (scar && at.portal < 0 && in_portal_vessel(p->section, x, y)) return;
     float gx, gy;
     if (stroma) {
         gradient(p, x, y, &gx, &gy);
@@ -462,6 +472,7 @@ static void lymphocyte(painter *p, uint32_t hash, float x, float y)
     per_mm2 = per_mm2 * local * at.density;
     if (at.tumor < 0 || at.gland < 2) per_mm2 = fmaxf(per_mm2, 14500 * aggregate(s, x, y));
     if (chance > per_mm2 * 6.8e-6f * 6.8f) return;
+    if (at.tumor < 0 && at.portal < 0 && in_portal_vessel(s, x, y)) return;
     cell c = {.x = x, .y = y, .hash = hash, .protein = 0.1f, .rough = 0.05f, .rim = 0.25f, .grain = 0.30f, .body = 0.7f};
     c.a = phantom_clamp(vary(&c, 11, 3.0f, 0.07f), 2.5f, 3.6f);
     c.b = c.a * 0.93f;

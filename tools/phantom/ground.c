@@ -48,7 +48,7 @@ static float fibres(const painter *p, float along, uint32_t salt)
 static paint collagen(const painter *p, float along, uint32_t salt)
 {
     float f = fibres(p, along, salt), gap = phantom_step(0.30f, 0.16f, f) * phantom_step(-0.1f, 0.5f, p->coarse);
-    paint c = {.haematoxylin = 0.03f, .protein = (0.20f + 0.26f * f + 0.05f * p->grain) * (1 - 0.85f * gap)};
+    paint c = {.haematoxylin = 0.03f, .protein = (0.15f + 0.25f * f + 0.05f * p->grain) * (1 - 0.85f * gap)};
     return c;
 }
 
@@ -95,38 +95,29 @@ static paint liver(const painter *p, const phantom_place *place)
         float d = e - w, t = phantom_clamp(0.5f + (inside - d) / 5, 0, 1);
         inside = inside > 1e8f ? d : inside + (d - inside) * t - 2.5f * t * (1 - t);
     }
-    float body = edge(inside + 0.5f * p->grain), tone = 0.28f + 0.12f * phantom_unit(self->hash, 3);
+    float body = edge(inside + 0.5f * p->grain), tone = 0.24f + 0.12f * phantom_unit(self->hash, 3);
     paint c = {.haematoxylin = 0.02f + 0.07f * body * (0.7f + 0.5f * p->coarse)};
     c.protein = body * tone * (1 + 0.30f * p->grain + 0.22f * p->coarse) + (1 - body) * 0.05f;
     c.protein += 0.10f * phantom_step(1.3f, 0.2f, touching) * body + 0.10f * phantom_step(1.2f, 0.3f, fabsf(inside + 0.6f));
-    add_site(p, &c, PHANTOM_CANALICULUS, phantom_step(1.3f, 0.5f, touching) * phantom_step(0.3f, 0.6f, place->patch));
+    add_site(p, &c, PHANTOM_CANALICULUS,
+             phantom_step(1.0f, 0.4f, touching) * phantom_step(0.3f, 0.6f, place->patch) * phantom_step(-0.3f, 0.1f, p->coarse));
     return c;
 }
 
-/* Veins, ducts and arteries of a portal tract are rings around places drawn from its hash. */
 static paint portal(const painter *p, const phantom_place *place)
 {
     paint c = collagen(p, place->portal, 203);
+    float x, y;
+    phantom_to_case(p->section, p->x, p->y, &x, &y);
     for (int n = 0; n < p->portal_count; n++) {
         const phantom_round *t = &p->portals[n];
-        float dx = p->x - t->x, dy = p->y - t->y;
-        if (dx * dx + dy * dy > 240 * 240) continue;
-        float vein = sqrtf((dx - 0.25f * t->radius) * (dx - 0.25f * t->radius) + dy * dy * 1.3f) - 0.34f * t->radius;
-        vein += 4 * phantom_noise(p->section->anatomy + 205, p->x / 20, p->y / 20);
-        mix_paint(&c, (paint){.protein = 0.02f}, edge(-vein));
-        for (int k = 0; k < 2; k++) {
-            float bx, by, r, wall;
-            if (k == 0) {
-                bx = -0.45f * t->radius, by = 0.30f * t->radius, r = 15 + 9 * phantom_unit(t->hash, 11), wall = 9;
-            } else {
-                bx = -0.35f * t->radius, by = -0.42f * t->radius, r = 9 + 7 * phantom_unit(t->hash, 12), wall = 5;
-            }
-            float d = sqrtf((dx - bx) * (dx - bx) + (dy - by) * (dy - by)) - r;
-            d += 1.2f * phantom_noise(p->section->anatomy + 206, p->x / 12, p->y / 12);
-            mix_paint(&c, (paint){.haematoxylin = k ? 0.02f : 0.06f, .protein = (k ? 0.55f : 0.30f) * (1 + 0.2f * p->grain)},
-                      edge(-d));
-            mix_paint(&c, (paint){.protein = 0.02f}, edge(-d - wall));
-        }
+        if ((x - t->x) * (x - t->x) + (y - t->y) * (y - t->y) > 240 * 240) continue;
+        phantom_portal_parts parts = phantom_portal_parts_at(p->section, t, x, y);
+        mix_paint(&c, (paint){.protein = 0.02f}, edge(-parts.vein));
+        mix_paint(&c, (paint){.haematoxylin = 0.06f, .protein = 0.27f * (1 + 0.2f * p->grain)}, edge(-parts.duct));
+        mix_paint(&c, (paint){.protein = 0.02f}, edge(-parts.duct - 9));
+        mix_paint(&c, (paint){.haematoxylin = 0.02f, .protein = 0.45f * (1 + 0.2f * p->grain)}, edge(-parts.artery));
+        mix_paint(&c, (paint){.protein = 0.02f}, edge(-parts.artery - 5));
     }
     return c;
 }
@@ -142,7 +133,7 @@ static paint tumor(const painter *p, const phantom_place *place)
     float depth = gland.depth, lumen = phantom_lumen_at(p->section, &gland, depth, p->x, p->y);
     float streak = phantom_noise(p->section->seed + 209, p->x / 5, p->y / 5);
     paint c = {.haematoxylin = 0.10f + 0.05f * p->coarse,
-               .protein = 0.27f * (1 + 0.26f * p->grain + 0.18f * p->coarse + 0.15f * streak)};
+               .protein = 0.23f * (1 + 0.26f * p->grain + 0.18f * p->coarse + 0.15f * streak)};
     c.protein += 0.14f * phantom_step(2.2f, 0.4f, lumen);
     float patchy = phantom_clamp(0.25f + 0.9f * place->patch + 0.4f * (phantom_unit(gland.hash, 21) - 0.5f), 0, 1.2f);
     add_site(p, &c, PHANTOM_TUMOR_CYTOPLASM, patchy * (0.75f + 0.25f * streak + 0.2f * p->grain));
@@ -205,7 +196,7 @@ static paint dead(const painter *p, const phantom_place *place)
     float strands = phantom_step(0.12f, 0.02f, fabsf(phantom_noise(p->section->seed + 223, p->x / 11, p->y / 11)));
     float grain = 0.30f * p->grain + 0.16f * p->coarse;
     paint c = {.protein =
-                   (0.05f + 0.33f * solid * (0.75f + 0.5f * tone)) * (1 + grain + 0.2f * slow) + 0.12f * strands * (1 - solid)};
+                   (0.04f + 0.29f * solid * (0.75f + 0.5f * tone)) * (1 + grain + 0.2f * slow) + 0.12f * strands * (1 - solid)};
     c.haematoxylin = (0.02f + 0.08f * solid * tone) * (1 + 0.8f * p->coarse) + 0.05f * phantom_clamp(slow, 0, 1);
     if (p->section->ghost_glands && place->gland < 2) {
         paint stroma = collagen(p, place->gland, 224);
@@ -296,7 +287,9 @@ void phantom_paint_ground(const phantom_section *section, phantom_tile *tile)
     if (!tile->empty) {
         float x0 = (float)tile->x0 * PHANTOM_MPP, y0 = (float)tile->y0 * PHANTOM_MPP, side = PHANTOM_SIDE * PHANTOM_MPP;
         find_hepatocytes(&p);
-        p.portal_count = phantom_portals_near(section, x0 - 60, y0 - 60, x0 + side + 60, y0 + side + 60, p.portals, PORTAL_LIMIT);
+        float cx, cy;
+        phantom_to_case(section, x0 + 0.5f * side, y0 + 0.5f * side, &cx, &cy);
+        p.portal_count = phantom_portals_near(section, cx - 120, cy - 120, cx + 120, cy + 120, p.portals, PORTAL_LIMIT);
     }
     for (int32_t y = 0; y < PHANTOM_SIDE; y++) {
         float fy = (float)(tile->y0 + y) / NODE - (float)p.node_y;

@@ -168,11 +168,11 @@ static void fill_field(maker *m, const blob *blobs, uint32_t count, uint32_t see
 
 static uint32_t draw_islands(maker *m, cdu_random *random, uint32_t wanted, blob *blobs)
 {
-    float unit = sqrtf(m->width * m->height);
+    float unit = sqrtf(m->width * m->height), longer = m->width / m->height;
+    bool wide = longer > 1.5f || (longer > 0.67f && cdu_random_below(random, 2));
     for (uint32_t i = 0; i < wanted; i++) {
-        float place = ((float)i + 0.5f) / (float)wanted, across = 0.5f + 0.18f * (2 * cdu_random_float(random) - 1);
+        float place = ((float)i + 0.5f) / (float)wanted, across = 0.5f + 0.22f * (2 * cdu_random_float(random) - 1);
         place += (cdu_random_float(random) - 0.5f) * 0.25f / (float)wanted;
-        bool wide = m->width >= m->height;
         float x = m->width * (wide ? place : across), y = m->height * (wide ? across : place);
         float a = unit * (0.34f + 0.12f * cdu_random_float(random)) / sqrtf((float)wanted);
         blobs[i] = draw_blob(random, x, y, a * (0.8f + 0.2f * cdu_random_float(random)), a);

@@ -51,7 +51,7 @@ static void draw_style(cdu_random *r, const phantom_assay *assay, phantom_style 
         turn(&lab, v, 0.052f);
         for (int k = 0; k < 3; k++) v[k] *= log_normal(r, 0.08f);
         normalize(v);
-        float strength = lab_strength[style->lab] * phantom_clamp(log_normal(r, 0.25f), 0.6f, 1.6f);
+        float strength = phantom_clamp(lab_strength[style->lab] * log_normal(r, 0.25f), 0.6f, 1.5f);
         if (c == 0) strength *= assay->counterstain;
         for (int k = 0; k < 3; k++) v[k] *= strength;
     }
@@ -120,7 +120,7 @@ void phantom_section_draw(uint64_t case_seed, uint32_t index, const phantom_map 
     s->shift_x = size * u / length;
     s->shift_y = size * v / length;
     s->gland_spacing = uniform(&of_case, 108, 168);
-    s->stroma = uniform(&of_case, 6, 16);
+    s->stroma = uniform(&of_case, 3, 11);
     s->lining = uniform(&of_case, 22, 32);
     s->capsule = cdu_random_float(&of_case) < 0.5f ? uniform(&of_case, 8, 50) : 0;
     s->scars = cdu_random_float(&of_case) < 0.6f ? uniform(&of_case, 5, 22) : 0;
@@ -136,11 +136,23 @@ void phantom_section_draw(uint64_t case_seed, uint32_t index, const phantom_map 
     draw_marks(&r, &of_case, s);
 }
 
-/* The place in the case's frame: shifted, and warped by up to 30 um. */
-static void to_case(const phantom_section *s, float x, float y, float *cx, float *cy)
+/* Shifted, and warped by up to 30 um. */
+void phantom_to_case(const phantom_section *s, float x, float y, float *cx, float *cy)
 {
     *cx = x + s->shift_x + 22 * phantom_noise(s->seed + 11, x / 300, y / 300);
     *cy = y + s->shift_y + 22 * phantom_noise(s->seed + 12, x / 300, y / 300);
+}
+
+void phantom_from_case(const phantom_section *s, float cx, float cy, float *x, float *y)
+{
+    *x = cx - s->shift_x;
+    *y = cy - s->shift_y;
+    for (int step = 0; step < 4; step++) {
+        float there_x, there_y;
+        phantom_to_case(s, *x, *y, &there_x, &there_y);
+        *x += cx - there_x;
+        *y += cy - there_y;
+    }
 }
 
 static phantom_depths depths_in_case(const phantom_section *s, float cx, float cy)
@@ -156,7 +168,7 @@ static phantom_depths depths_in_case(const phantom_section *s, float cx, float c
 phantom_depths phantom_section_depths(const phantom_section *s, float x, float y)
 {
     float cx, cy;
-    to_case(s, x, y, &cx, &cy);
+    phantom_to_case(s, x, y, &cx, &cy);
     return depths_in_case(s, cx, cy);
 }
 
@@ -204,6 +216,23 @@ float phantom_portal_distance(const phantom_section *s, const phantom_round *por
     float dx = x - portal->x, dy = y - portal->y, squeeze = 0.7f + 0.6f * phantom_unit(portal->hash, 5);
     float r = sqrtf(dx * dx * squeeze + dy * dy / squeeze);
     return r - portal->radius * (1 + 0.35f * phantom_noise(s->anatomy + 43, x / 55, y / 55));
+}
+
+phantom_round phantom_portal_duct(const phantom_round *t)
+{
+    return (phantom_round){t->x - 0.45f * t->radius, t->y + 0.30f * t->radius, 15 + 9 * phantom_unit(t->hash, 11), t->hash};
+}
+
+phantom_portal_parts phantom_portal_parts_at(const phantom_section *s, const phantom_round *t, float x, float y)
+{
+    phantom_round duct = phantom_portal_duct(t);
+    float wobble = 1.2f * phantom_noise(s->anatomy + 206, x / 12, y / 12), vx = x - t->x - 0.25f * t->radius, vy = y - t->y;
+    float dx = x - duct.x, dy = y - duct.y, ax = x - t->x + 0.35f * t->radius, ay = y - t->y + 0.42f * t->radius;
+    phantom_portal_parts parts;
+    parts.vein = sqrtf(vx * vx + vy * vy * 1.3f) - 0.34f * t->radius + 4 * phantom_noise(s->anatomy + 205, x / 20, y / 20);
+    parts.duct = sqrtf(dx * dx + dy * dy) - duct.radius + wobble;
+    parts.artery = sqrtf(ax * ax + ay * ay) - 9 - 7 * phantom_unit(t->hash, 12) + wobble;
+    return parts;
 }
 
 int phantom_portals_near(const phantom_section *s, float x0, float y0, float x1, float y1, phantom_round *out, int limit)
@@ -276,10 +305,10 @@ phantom_gland phantom_gland_at(const phantom_section *s, float x, float y)
         if (length < 1) continue;
         float e = ((0.5f * (cx[k] + ax) - wx) * nx + (0.5f * (cy[k] + ay) - wy) * ny) / length;
         /* rounded corners: a smooth minimum */
-        float t = phantom_clamp(0.5f + (edge - e) / 28, 0, 1);
-        edge = edge > 1e8f ? e : edge + (e - edge) * t - 14 * t * (1 - t);
+        float t = phantom_clamp(0.5f + (edge - e) / 20, 0, 1);
+        edge = edge > 1e8f ? e : edge + (e - edge) * t - 10 * t * (1 - t);
     }
-    float stroma = s->stroma * (1 + 0.9f * phantom_noise(s->seed + 56, x / 160, y / 160)) + 4 +
+    float stroma = s->stroma * (1 + 0.9f * phantom_noise(s->seed + 56, x / 160, y / 160)) + 3 +
                    14 * phantom_unit(hash, 6) * phantom_unit(hash, 6);
     phantom_gland gland = {.hash = hash};
     float kind = phantom_unit(hash, 3);
@@ -338,7 +367,7 @@ float phantom_tear_at(const phantom_section *s, float x, float y)
 void phantom_place_at(const phantom_section *s, float x, float y, phantom_place *p)
 {
     float cx, cy;
-    to_case(s, x, y, &cx, &cy);
+    phantom_to_case(s, x, y, &cx, &cy);
     phantom_depths d = depths_in_case(s, cx, cy);
     p->tissue = d.tissue;
     p->tumor = d.tumor;

@@ -96,6 +96,15 @@ typedef struct {
 } phantom_round;
 /* Portal tracts whose reach touches the square [x0, x1] x [y0, y1]; returns how many were written. */
 int phantom_portals_near(const phantom_section *section, float x0, float y0, float x1, float y1, phantom_round *out, int limit);
+/* um to the walls of a portal tract's vein, bile duct and artery, negative inside; the places are in the case's frame. */
+typedef struct {
+    float vein, duct, artery;
+} phantom_portal_parts;
+phantom_portal_parts phantom_portal_parts_at(const phantom_section *section, const phantom_round *portal, float x, float y);
+phantom_round phantom_portal_duct(const phantom_round *portal);
+/* A place of the section in the case's frame, where vessels and portal tracts stand; and back. */
+void phantom_to_case(const phantom_section *section, float x, float y, float *case_x, float *case_y);
+void phantom_from_case(const phantom_section *section, float case_x, float case_y, float *x, float *y);
 /* Distance to a portal tract's border, negative inside. */
 float phantom_portal_distance(const phantom_section *section, const phantom_round *portal, float x, float y);
 
