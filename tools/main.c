@@ -27,6 +27,7 @@
 #pragma weak cmd_evaluate
 #pragma weak cmd_segment
 #pragma weak cmd_overview
+#pragma weak cmd_compare
 
 typedef struct {
     const char *name, *summary;
@@ -40,7 +41,8 @@ static const command commands[] = {
     {"train", "trains a network on the slides of a study", cmd_train, true},
     {"evaluate", "scores a model on the test slides of a study", cmd_evaluate, false},
     {"segment", "segments a slide: label map, polygons, overlay", cmd_segment, false},
-    {"overview", "puts slide, truth and segmentation side by side in one picture", cmd_overview, false},
+    {"compare", "tells how far two label maps of one slide agree", cmd_compare, false},
+    {"overview", "puts slides, truth and segmentations side by side in one picture", cmd_overview, false},
 };
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 
