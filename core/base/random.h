@@ -17,7 +17,8 @@ typedef enum {
     CDU_RANDOM_SPLIT,
     CDU_RANDOM_PHANTOM,
     CDU_RANDOM_TEST,
-    CDU_RANDOM_IDENTITY
+    CDU_RANDOM_IDENTITY,
+    CDU_RANDOM_TILES
 } cdu_random_purpose;
 
 cdu_random_block cdu_philox(const uint32_t counter[4], const uint32_t key[2]);

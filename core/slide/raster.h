@@ -32,6 +32,8 @@ cdu_status cdu_label_source_create(const char *path, const cdu_annotations *anno
  * rounding); level-0 size given. CDU_BAD_DATA where the sizes do not fit. */
 cdu_status cdu_label_source_from_image(const char *path, int64_t slide_width, int64_t slide_height, uint32_t classes,
                                        cdu_label_source **out, cdu_error *error);
+/* Pixels whose centre lies outside of width x height level-0 pixels are excluded from now on. Call it before reading. */
+void cdu_label_source_set_size(cdu_label_source *source, int64_t width, int64_t height);
 void cdu_label_source_destroy(cdu_label_source *source);
 
 /* Labels of the region of width x height pixels, each `scale` level-0 pixels wide, its top left corner at (x, y) of those pixels.
