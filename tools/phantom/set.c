@@ -106,8 +106,10 @@ cdu_status phantom_set_plan(const phantom_order *order, phantom_set *out, cdu_er
     draw_cases(order, out);
     for (uint32_t i = 0; i < out->case_count; i++) {
         for (uint32_t k = 0; k < out->cases[i].slides; k++) {
+            /* whole cases begin with the first stain by themselves; in small sets the stains go round over the cases */
+            const phantom_assay *assay = order->stains[out->slide_count % order->stain_count];
             phantom_slide *slide = &out->slides[out->slide_count++];
-            *slide = (phantom_slide){.case_index = i, .section = k, .assay = order->stains[k % order->stain_count]};
+            *slide = (phantom_slide){.case_index = i, .section = k, .assay = assay};
             uint32_t round = k / order->stain_count;
             if (round)
                 snprintf(slide->name, sizeof slide->name, "%s-%s-%u", out->cases[i].name, slide->assay->name, round + 1);
