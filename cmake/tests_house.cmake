@@ -15,6 +15,29 @@ if(CDUNET_TESTS_WHOLE)
     TIMEOUT 3600 PROCESSORS 2)
 endif()
 
+# Vulkan's validation layer over what the self-test and the operator table do
+if(CDUNET_VULKAN AND PYTHON)
+  set(VALIDATION bash ${HOUSE}/validation.sh)
+  cdunet_add_test(vulkan.validation-self-test COMMAND ${VALIDATION} ${CMAKE_BINARY_DIR}/validation-self-test.log ${HOUSE}/vulkan_fault.py
+    $<TARGET_FILE:cdunet-program> devices)
+  if(TARGET test_ops)
+    cdunet_add_test(vulkan.validation-operators COMMAND ${VALIDATION} ${CMAKE_BINARY_DIR}/validation-operators.log
+      ${HOUSE}/vulkan_fault.py $<TARGET_FILE:test_ops> --jobs 1 --filter "operators/are_exact*" TIMEOUT 600)
+  endif()
+  cdunet_add_test(drivers.lying COMMAND bash ${HOUSE}/lying_driver.sh $<TARGET_FILE:cdunet-program> ${CMAKE_BINARY_DIR}/lying
+    CONFIGURATIONS check)
+  foreach(room ops backends)
+    if(TARGET test_${room})
+      cdunet_add_test(drivers.swiftshader-${room} COMMAND bash ${HOUSE}/swiftshader.sh $<TARGET_FILE:test_${room}> --jobs 1
+        CONFIGURATIONS check TIMEOUT 1800)
+    endif()
+  endforeach()
+endif()
+if(CDUNET_OPENCL AND TARGET test_ops)
+  cdunet_add_test(drivers.oclgrind-ops COMMAND bash ${HOUSE}/oclgrind.sh ${CMAKE_BINARY_DIR}/oclgrind-ops.log $<TARGET_FILE:test_ops>
+    --jobs 1 --filter "operators/are_exact*" CONFIGURATIONS check TIMEOUT 3600)
+endif()
+
 # kernels for devices that are not here
 if(CDUNET_VULKAN AND EXISTS ${CMAKE_SOURCE_DIR}/backends/source.c AND EXISTS ${CMAKE_SOURCE_DIR}/core/ops/sgd.c)
   cdunet_test_program(kernel_check tests/kernels/kernel_check.c)
