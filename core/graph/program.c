@@ -33,6 +33,7 @@ struct cdu_program {
     cdu_step *steps;
     cdu_list *list;
     cdu_ticket ticket;          /* of the last segment submitted */
+    bool quiet;
 };
 
 static bool same_kernel(const cdu_draft *a, const cdu_draft *b)
@@ -93,7 +94,7 @@ static cdu_status check_budget(const cdu_program *p, cdu_error *error)
     const cdu_gpu *gpu = p->gpu;
     uint64_t free_bytes = 0;
     CDU_TRY(gpu->backend->budget(gpu->device, &free_bytes, error));
-    cdu_log(CDU_LOG_INFO, "%s: memory %.1f MiB (activations %.1f, without reuse %.1f; parameters and their like %.1f; host-visible %.1f), "
+    cdu_log(p->quiet ? CDU_LOG_DEBUG : CDU_LOG_INFO, "%s: memory %.1f MiB (activations %.1f, without reuse %.1f; parameters and their like %.1f; host-visible %.1f), "
             "%u steps, %u kernels, %u segments", gpu->id, (double)r->peak / 1048576, (double)r->activations / 1048576,
             (double)r->activations_unshared / 1048576, (double)r->arenas / 1048576, (double)r->host_visible / 1048576,
             r->steps, r->kernels, r->segments);
@@ -177,6 +178,7 @@ cdu_status cdu_program_create(const cdu_graph *graph, const cdu_gpu *gpu, const 
     CDU_TRY(cdu_allocate(&p, 1, sizeof *p, error));
     p->graph = graph;
     p->gpu = gpu;
+    p->quiet = options->quiet;
     cdu_status status = cdu_plan_create(graph, &gpu->info, options, &p->plan, error);
     if (status == CDU_OK) status = find_kernels(p, error);
     if (status == CDU_OK) status = check_budget(p, error);
