@@ -55,3 +55,37 @@ typedef float4 f4;
 #define SELECT_POSITIVE(c, a, b) select((b), (a), (c) > (vf)(0.0f))
 #define FLOAT_BITS(x) as_uint(x)
 #define BITS_FLOAT(x) as_float(x)
+/* x where it is not <= 0, else 0: NaN stays NaN; g where y is not <= 0, else 0 */
+#define RELUV(x) GATEV(x, x)
+#define GATEV(y, g) select((g), (vf)(0.0f), (y) <= (vf)(0.0f))
+/* masks, one a lane: b > a or b is NaN; a == b; a where the mask holds, else b */
+#define MASK vi
+#define LARGER_OR_NAN(a, b) (((b) > (a)) | ((JOIN(as_int, VW)(b) & 0x7fffffff) > 0x7f800000))
+#define EQUALV(a, b) ((a) == (b))
+#define PICKV(m, a, b) select((b), (a), (m))
+#define IS_NAN(x) ((as_uint(x) & 0x7fffffffu) > 0x7f800000u)
+/* each operation rounded on its own: never contracted, never reordered */
+FN float EXACT_ADD(float a, float b) {
+#pragma OPENCL FP_CONTRACT OFF
+    return a + b;
+}
+FN float EXACT_SUB(float a, float b) {
+#pragma OPENCL FP_CONTRACT OFF
+    return a - b;
+}
+FN float EXACT_MUL(float a, float b) {
+#pragma OPENCL FP_CONTRACT OFF
+    return a * b;
+}
+FN vf EXACT_ADDV(vf a, vf b) {
+#pragma OPENCL FP_CONTRACT OFF
+    return a + b;
+}
+FN vf EXACT_SUBV(vf a, vf b) {
+#pragma OPENCL FP_CONTRACT OFF
+    return a - b;
+}
+FN vf EXACT_MULV(vf a, vf b) {
+#pragma OPENCL FP_CONTRACT OFF
+    return a * b;
+}

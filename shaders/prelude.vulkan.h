@@ -49,3 +49,21 @@
 #define SELECT_POSITIVE(c, a, b) mix((b), (a), greaterThan((c), vec4(0.0f)))
 #define FLOAT_BITS(x) floatBitsToUint(x)
 #define BITS_FLOAT(x) uintBitsToFloat(x)
+#define RELUV(x) GATEV(x, x)
+#define GATEV(y, g) mix((g), vec4(0.0f), lessThanEqual((y), vec4(0.0f)))
+#define MASK bvec4
+#define LARGER_OR_NAN(a, b) larger_or_nan_(a, b)
+#define EQUALV(a, b) equal(a, b)
+#define PICKV(m, a, b) mix((b), (a), (m))
+#define IS_NAN(x) ((floatBitsToUint(x) & 0x7fffffffu) > 0x7f800000u)
+bvec4 larger_or_nan_(vec4 a, vec4 b) {
+    bvec4 nan = greaterThan(floatBitsToUint(b) & uvec4(0x7fffffffu), uvec4(0x7f800000u));
+    bvec4 larger = greaterThan(b, a);
+    return bvec4(larger.x || nan.x, larger.y || nan.y, larger.z || nan.z, larger.w || nan.w);
+}
+float EXACT_ADD(float a, float b) { precise float r = a + b; return r; }
+float EXACT_SUB(float a, float b) { precise float r = a - b; return r; }
+float EXACT_MUL(float a, float b) { precise float r = a * b; return r; }
+vec4 EXACT_ADDV(vec4 a, vec4 b) { precise vec4 r = a + b; return r; }
+vec4 EXACT_SUBV(vec4 a, vec4 b) { precise vec4 r = a - b; return r; }
+vec4 EXACT_MULV(vec4 a, vec4 b) { precise vec4 r = a * b; return r; }

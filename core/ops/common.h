@@ -1,0 +1,38 @@
+/* common.h: what the memory-bound operators share: the vector width that fits all tensors, the shape of a work-group, how pixels are
+ * divided among groups. Divisions depend on shapes and on the device's class alone, never on its number of cores, so that results
+ * repeat on every machine with the same driver. */
+#ifndef CDU_OPS_COMMON_H
+#define CDU_OPS_COMMON_H
+
+#include "core/graph/lowering.h"
+
+/* CPUs with explicit wide vectors: one item a group. */
+bool cdu_op_wide(const cdu_device_info *device);
+
+/* Refuses, with words, where the tensors' lanes differ or a channel's lane is not its number (a concatenation whose first part has
+ * pads): the kernels here go lane by lane. `what` names the operator. */
+cdu_status cdu_op_same_lanes(const cdu_lowering *, const cdu_node *, const cdu_tensor *tensors, uint32_t count, cdu_error *);
+
+/* The largest of 16, 8, 4 that the device likes and that divides pitch, offset and lanes of all tensors. CDU_NO_TENSOR is skipped. */
+uint32_t cdu_op_width(const cdu_lowering *, const cdu_tensor *tensors, uint32_t count);
+
+typedef struct {
+    uint32_t vectors, width;        /* vectors of `width` lanes a pixel */
+    uint32_t size[2], columns;      /* items: over vectors, over pixels; groups over vectors */
+    uint32_t per, groups;           /* pixels a group; groups over pixels */
+    uint32_t tile;                  /* reductions on CPUs: pixels walked for all vectors before going on */
+} cdu_op_division;
+
+/* `streams`: tensors walked at once. */
+cdu_op_division cdu_op_divide(const cdu_lowering *, cdu_tensor like, uint32_t width, uint64_t pixels, uint32_t streams, bool reduction);
+
+/* Defines of a division (VW, GX, GY, GZ) and its groups. */
+void cdu_op_division_apply(const cdu_op_division *, cdu_draft *);
+
+/* Pixels of images [n0, n1). */
+uint64_t cdu_op_pixels(const cdu_layout *, uint32_t n0, uint32_t n1);
+
+/* Groups of `size` items for `items` items that walk in strides: at most `limit`. */
+uint32_t cdu_op_groups(uint64_t items, uint32_t size, uint32_t limit);
+
+#endif

@@ -1,0 +1,115 @@
+/* cross_entropy.c: weighted softmax cross entropy over pixels, where training's backward pass starts. Sums are compensated and have
+ * a fixed order: items of a group by a tree, groups one after another. */
+#include "core/ops/common.h"
+#include "core/ops/ops.h"
+
+enum { ITEMS = 64, GROUP_LIMIT = 16384, PARTS = 64, PART_WORDS = 5, CLASS_LIMIT = 16, RESULT = 4 };
+
+static cdu_status infer(cdu_graph *graph, cdu_node *node, cdu_error *error)
+{
+    const cdu_value_info *x = cdu_graph_value(graph, node->input[0]), *label = cdu_graph_value(graph, node->input[1]);
+    const cdu_value_info *weight = cdu_graph_value(graph, node->input[2]);
+    cdu_shape a = x->shape, b = label->shape, w = weight->shape;
+    if (x->storage != CDU_F32 || !a.c || a.c > CLASS_LIMIT)
+        return cdu_fail(error, CDU_FAILED, "%s: cross entropy is for 1 to %d classes, not %u", node->name, CLASS_LIMIT, a.c);
+    if (label->storage != CDU_U32 || b.c != 1 || b.n != a.n || b.h != a.h || b.w != a.w)
+        return cdu_fail(error, CDU_FAILED, "%s: classes of %u x %u x %u pixels in %u channels do not fit logits of %u x %u x %u", node->name,
+                        b.n, b.h, b.w, b.c, a.n, a.h, a.w);
+    if (weight->storage != CDU_F32 || w.n != 1 || w.h != 1 || w.w != 1 || w.c != a.c)
+        return cdu_fail(error, CDU_FAILED, "%s: %u class weights for %u classes", node->name, w.c, a.c);
+    cdu_graph_output(graph, cdu_node_output(graph, node, (cdu_shape){1, 1, 1, RESULT}, CDU_F32));
+    cdu_node_saved(graph, node, "divisor", 1);
+    return CDU_OK;
+}
+
+/* Pixels a group, from the pixels of a range: at most PARTS groups. */
+static uint32_t pixels_a_part(uint64_t pixels)
+{
+    uint64_t per = (pixels + PARTS - 1) / PARTS;
+    return (uint32_t)(per < ITEMS ? ITEMS : per);
+}
+
+static cdu_status forward(cdu_lowering *l, const cdu_node *node, cdu_error *error)
+{
+    cdu_tensor ranged[2], weight, result, saved, part;
+    CDU_TRY(cdu_lower_value(l, node->input[0], &ranged[0], error));
+    CDU_TRY(cdu_lower_value(l, node->input[1], &ranged[1], error));
+    CDU_TRY(cdu_lower_value(l, node->input[2], &weight, error));
+    CDU_TRY(cdu_lower_value(l, node->output[0], &result, error));
+    CDU_TRY(cdu_lower_value(l, node->own[0], &saved, error));
+    CDU_TRY(cdu_op_same_lanes(l, node, ranged, 1, error));
+    cdu_layout x = *cdu_tensor_layout(l, ranged[0]), label = *cdu_tensor_layout(l, ranged[1]);
+    uint32_t parts = 0, done = 0;
+    for (uint32_t n0 = 0, n1 = 0; cdu_next_range(l, ranged, 2, &n0, &n1);) {
+        uint64_t pixels = cdu_op_pixels(&x, n0, n1);
+        parts += cdu_op_groups(pixels, pixels_a_part(pixels), PARTS);
+    }
+    CDU_TRY(cdu_lower_scratch(l, node->name, (uint64_t)parts * PART_WORDS, &part, error));
+    for (uint32_t n0 = 0, n1 = 0; cdu_next_range(l, ranged, 2, &n0, &n1);) {
+        uint64_t pixels = cdu_op_pixels(&x, n0, n1);
+        uint32_t per = pixels_a_part(pixels), groups = cdu_op_groups(pixels, per, PARTS);
+        cdu_draft draft = cdu_draft_begin("softmax.k", "cross_entropy_sums", node, "forward");
+        cdu_draft_use(&draft, ranged[0], CDU_READ, n0, n1);
+        cdu_draft_use(&draft, ranged[1], CDU_READ, n0, n1);
+        cdu_draft_use(&draft, weight, CDU_READ, 0, 0);
+        cdu_draft_use(&draft, part, CDU_WRITE, 0, 0);
+        uint32_t params[] = {(uint32_t)pixels, per, done, x.pitch, x.offset, label.pitch, label.offset};
+        for (size_t i = 0; i < sizeof params / sizeof *params; i++) cdu_draft_param(&draft, params[i]);
+        cdu_draft_define(&draft, "CLASSES", x.shape.c);
+        cdu_draft_groups(&draft, groups, 1, 1, ITEMS, 1, 1);
+        draft.bytes = (double)pixels * 4.0 * (x.lanes + 1);
+        CDU_TRY(cdu_append(l, &draft, error));
+        done += groups;
+    }
+    cdu_draft draft = cdu_draft_begin("softmax.k", "cross_entropy_total", node, "total");
+    cdu_draft_use(&draft, part, CDU_READ, 0, 0);
+    cdu_draft_use(&draft, result, CDU_WRITE, 0, 0);
+    cdu_draft_use(&draft, saved, CDU_WRITE, 0, 0);
+    cdu_draft_param(&draft, parts);
+    cdu_draft_param(&draft, cdu_tensor_layout(l, result)->lanes);
+    cdu_draft_param(&draft, node->attributes.integer[0] == CDU_MEAN_PIXELS);
+    cdu_draft_param_float(&draft, (float)cdu_op_pixels(&x, 0, x.shape.n));
+    cdu_draft_groups(&draft, 1, 1, 1, 1, 1, 1);
+    return cdu_append(l, &draft, error);
+}
+
+static cdu_status backward(cdu_lowering *l, const cdu_node *node, cdu_error *error)
+{
+    cdu_tensor ranged[3], weight, saved;
+    bool add;
+    CDU_TRY(cdu_lower_gradient_target(l, node->input[0], &ranged[2], &add, error));
+    if (ranged[2] == CDU_NO_TENSOR) return CDU_OK;
+    CDU_TRY(cdu_lower_value(l, node->input[0], &ranged[0], error));
+    CDU_TRY(cdu_lower_value(l, node->input[1], &ranged[1], error));
+    CDU_TRY(cdu_lower_value(l, node->input[2], &weight, error));
+    CDU_TRY(cdu_lower_value(l, node->own[0], &saved, error));
+    cdu_layout x = *cdu_tensor_layout(l, ranged[0]), label = *cdu_tensor_layout(l, ranged[1]), d = *cdu_tensor_layout(l, ranged[2]);
+    for (uint32_t n0 = 0, n1 = 0; cdu_next_range(l, ranged, 3, &n0, &n1);) {
+        uint64_t pixels = cdu_op_pixels(&x, n0, n1);
+        cdu_draft draft = cdu_draft_begin("softmax.k", "cross_entropy_gradient", node, "backward");
+        cdu_draft_use(&draft, ranged[0], CDU_READ, n0, n1);
+        cdu_draft_use(&draft, ranged[1], CDU_READ, n0, n1);
+        cdu_draft_use(&draft, weight, CDU_READ, 0, 0);
+        cdu_draft_use(&draft, saved, CDU_READ, 0, 0);
+        cdu_draft_use(&draft, ranged[2], add ? CDU_READ | CDU_WRITE : CDU_WRITE, n0, n1);
+        uint32_t params[] = {(uint32_t)pixels, x.pitch, x.offset, label.pitch, label.offset, d.pitch, d.offset, d.lanes};
+        for (size_t i = 0; i < sizeof params / sizeof *params; i++) cdu_draft_param(&draft, params[i]);
+        cdu_draft_define(&draft, "CLASSES", x.shape.c);
+        cdu_draft_define(&draft, "ADD", add);
+        cdu_draft_groups(&draft, cdu_op_groups(pixels, ITEMS, GROUP_LIMIT), 1, 1, ITEMS, 1, 1);
+        draft.bytes = (double)pixels * 4.0 * (x.lanes + d.lanes + 1);
+        CDU_TRY(cdu_append(l, &draft, error));
+    }
+    return CDU_OK;
+}
+
+static const cdu_operator cross_entropy = {
+    .name = "cross_entropy", .loss = true, .infer = infer, .forward = forward, .backward = backward};
+
+cdu_value cdu_cross_entropy(cdu_graph *graph, const char *name, cdu_value logits, cdu_value label, cdu_value class_weight,
+                            cdu_loss_mean mean)
+{
+    cdu_attributes attributes = {.integer = {mean}};
+    const cdu_value inputs[3] = {logits, label, class_weight};
+    return cdu_graph_apply(graph, &cross_entropy, name, inputs, 3, &attributes);
+}
