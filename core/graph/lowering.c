@@ -226,10 +226,17 @@ static cdu_status gradient_tensor(cdu_lowering *l, cdu_value value, cdu_tensor *
     return CDU_OK;
 }
 
+/* The host gives the gradient, of the value or of the concatenation it is a part of. */
+static bool seeded(const cdu_lowering *l, cdu_value value)
+{
+    const cdu_value_info *info = cdu_graph_value(l->graph, value);
+    return info->host_writes_gradient || (info->parent != CDU_NO_VALUE && seeded(l, info->parent));
+}
+
 cdu_status cdu_lower_gradient(cdu_lowering *l, cdu_value value, cdu_tensor *out, cdu_error *error)
 {
     const cdu_value_info *info = cdu_graph_value(l->graph, value);
-    if (!info->host_writes_gradient && !l->values[value].gradient_written)
+    if (!seeded(l, value) && !l->values[value].gradient_written)
         return cdu_fail(error, CDU_FAILED, "%s: its gradient is read before anything wrote it", info->name);
     return gradient_tensor(l, value, out, error);
 }
@@ -450,8 +457,7 @@ static cdu_status lower_backward(cdu_lowering *l, cdu_error *error)
         for (uint32_t i = 0; i < node->inputs; i++) wanted = wanted || l->values[node->input[i]].wants_gradient;
         for (uint32_t i = 0; i < node->owned; i++) wanted = wanted || l->values[node->own[i]].wants_gradient;
         for (uint32_t i = 0; i < node->outputs; i++)
-            given = given || l->values[node->output[i]].gradient_written ||
-                    cdu_graph_value(l->graph, node->output[i])->host_writes_gradient;
+            given = given || l->values[node->output[i]].gradient_written || seeded(l, node->output[i]);
         if (wanted && given) CDU_TRY(node->operator->backward(l, node, error));
     }
     for (uint32_t v = 0; v < cdu_graph_values(l->graph); v++) {
