@@ -1,6 +1,8 @@
 /* pyramid.c: what is written as a pyramid is read back, by OpenSlide and by libtiff. */
 #include <math.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <tiffio.h>
 
 #include "cdunet/slide.h"
@@ -218,4 +220,30 @@ Test(pyramid, a_planted_fault_of_every_file_call_is_73)
         cr_assert_neq(system(command), 0, "fault %d left a file", (int)n);
     }
     cr_assert_fail("the faults never ended");
+}
+
+/* A file that may not grow past 64 KiB fails as a full disk does; each test runs in a process of its own. */
+Test(pyramid, a_full_disk_is_73_and_leaves_nothing)
+{
+    char path[CDU_PATH_LIMIT], command[2 * CDU_PATH_LIMIT + 200];
+    scratch_path(path, "full.tif");
+    unlink(path);
+    signal(SIGXFSZ, SIG_IGN);
+    struct rlimit limit = { 65536, 65536 };
+    cr_assert_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    cdu_pyramid_settings settings = { .width = 800, .height = 800, .mpp = 1, .labels = true };
+    cdu_pyramid *pyramid;
+    uint8_t *pixels = malloc(800 * 800);
+    uint32_t state = 3;
+    for (int i = 0; i < 800 * 800; i++) pixels[i] = (uint8_t)noise(&state);
+    MUST(cdu_pyramid_begin(path, &settings, &pyramid, error));
+    cdu_error error = { 0 };
+    cdu_status status = cdu_pyramid_write(pyramid, pixels, 800, &error);
+    if (status == CDU_OK) status = cdu_pyramid_finish(pyramid, &error);
+    else cdu_pyramid_discard(pyramid);
+    cr_assert_eq(status, CDU_CANNOT_WRITE, "%s", error.words);
+    cr_assert(strstr(error.words, "File too large"), "%s", error.words);
+    snprintf(command, sizeof command, "ls %s* 2> /dev/null | grep .", path);
+    cr_assert_neq(system(command), 0);
+    free(pixels);
 }

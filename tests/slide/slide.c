@@ -258,6 +258,57 @@ Test(slide, odd_files_are_refused)
     must_refuse(CDUNET_SOURCE_DIR "/CMakeLists.txt", 1, CDU_BAD_DATA, "neither");
 }
 
+Test(slide, pictures_too_large_for_memory_are_refused)
+{
+    char path[CDU_PATH_LIMIT];
+    data_path(path, "crc-val-he/ADI/ADI-TCGA-ALPPQLSF_106.jpg");
+    char *bytes;
+    size_t size, at = 0;
+    MUST(cdu_file_read(path, 1 << 20, &bytes, &size, error));
+    for (size_t i = 2; i + 9 < size && !at; i += 2 + (size_t)((uint8_t)bytes[i + 2] << 8 | (uint8_t)bytes[i + 3])) /* segment by segment */
+        if (((uint8_t)bytes[i + 1] & 0xfc) == 0xc0) at = i;
+    cr_assert(at > 0, "no frame header");
+    memset(bytes + at + 5, 0x7f, 4);
+    scratch_path(path, "large.jpg");
+    MUST(cdu_file_write(path, bytes, size, error));
+    must_refuse(path, 1, CDU_BAD_DATA, "more than the 1024 MiB for plain pictures");
+    free(bytes);
+}
+
+/* Gray, with a palette, 16 bits: all come as R, G, B. */
+Test(slide, kinds_of_png)
+{
+    char path[CDU_PATH_LIMIT];
+    cdu_slide *slide;
+    uint8_t rgb[6];
+    scratch_path(path, "gray.png");
+    write_png(path, 2, 1, PNG_FORMAT_GRAY, (const uint8_t[]){ 7, 200 });
+    MUST(cdu_slide_open(path, 1, &slide, error));
+    MUST(cdu_slide_read(slide, 1, 0, 0, 2, 1, rgb, error));
+    cr_assert_arr_eq(rgb, ((uint8_t[]){ 7, 7, 7, 200, 200, 200 }), 6);
+    cdu_slide_close(slide);
+
+    scratch_path(path, "palette.png");
+    png_image image = { .version = PNG_IMAGE_VERSION, .width = 2, .height = 1, .format = PNG_FORMAT_RGB_COLORMAP, .colormap_entries = 2 };
+    cr_assert(png_image_write_to_file(&image, path, 0, (const uint8_t[]){ 1, 0 }, 0, (const uint8_t[]){ 10, 20, 30, 40, 50, 60 }));
+    MUST(cdu_slide_open(path, 1, &slide, error));
+    MUST(cdu_slide_read(slide, 1, 0, 0, 2, 1, rgb, error));
+    cr_assert_arr_eq(rgb, ((uint8_t[]){ 40, 50, 60, 10, 20, 30 }), 6);
+    cdu_slide_close(slide);
+
+    data_path(path, "camelyon/masks/10072.png"); /* 1 bit */
+    static uint8_t mask[512 * 512 * 3];
+    size_t white = 0;
+    MUST(cdu_slide_open(path, 1, &slide, error));
+    MUST(cdu_slide_read(slide, 1, 0, 0, 512, 512, mask, error));
+    for (size_t i = 0; i < sizeof mask; i++) {
+        cr_assert(mask[i] == 0 || mask[i] == 255);
+        white += mask[i] == 255;
+    }
+    cr_assert(white > sizeof mask / 5 && white < sizeof mask * 4 / 5);
+    cdu_slide_close(slide);
+}
+
 static void write_bytes(const char *path, const char *bytes, size_t size)
 {
     MUST(cdu_file_write(path, bytes, size, error));
