@@ -78,7 +78,7 @@ static bool shrink(cdu_segmenter *s, const char *why)
     if (s->halved || half < 2 * unit) return false;
     cdu_log(CDU_LOG_WARNING, "%s; going on with tiles of %u pixels instead of %u", why, half, s->tile);
     s->halved = true;
-    s->halo = s->halo / 2;
+    s->halo = s->halo / 2 > unit ? s->halo / 2 / unit * unit : s->halo / 2;
     s->tile = half;
     return true;
 }
@@ -104,6 +104,7 @@ static cdu_status settle(cdu_segmenter *s, const cdu_segment_settings *settings,
     if (s->tile % unit || s->tile < unit || s->tile > TILE_LIMIT)
         return cdu_fail(error, CDU_USAGE, "tiles of %u pixels: this model needs a multiple of %u up to %d", s->tile, unit, TILE_LIMIT);
     s->halo = settings->halo ? settings->halo : s->tile / 4;
+    if (!settings->halo && s->halo > unit) s->halo = s->halo / unit * unit; /* every tile's pooling then starts at like places */
     if (s->halo > s->tile / 2)
         return cdu_fail(error, CDU_USAGE, "a halo of %u pixels: at most half of the tile's %u is possible", s->halo, s->tile);
     s->batch = settings->batch ? settings->batch : s->gpu->info.kind == CDU_CPU ? 1 : 4;
