@@ -15,14 +15,45 @@ void cdu_confusion_merge(cdu_confusion *confusion, const cdu_confusion *other)
         for (uint32_t p = 0; p < confusion->classes; p++) confusion->pixels[t][p] += other->pixels[t][p];
 }
 
+uint64_t cdu_confusion_truth(const cdu_confusion *confusion, uint32_t class_value)
+{
+    uint64_t sum = 0;
+    for (uint32_t c = 0; c < confusion->classes; c++) sum += confusion->pixels[class_value][c];
+    return sum;
+}
+
+uint64_t cdu_confusion_predicted(const cdu_confusion *confusion, uint32_t class_value)
+{
+    uint64_t sum = 0;
+    for (uint32_t c = 0; c < confusion->classes; c++) sum += confusion->pixels[c][class_value];
+    return sum;
+}
+
+static double ratio(uint64_t part, uint64_t whole)
+{
+    return whole ? (double)part / (double)whole : NAN;
+}
+
+double cdu_confusion_precision(const cdu_confusion *confusion, uint32_t class_value)
+{
+    return ratio(confusion->pixels[class_value][class_value], cdu_confusion_predicted(confusion, class_value));
+}
+
+double cdu_confusion_recall(const cdu_confusion *confusion, uint32_t class_value)
+{
+    return ratio(confusion->pixels[class_value][class_value], cdu_confusion_truth(confusion, class_value));
+}
+
+double cdu_confusion_iou(const cdu_confusion *confusion, uint32_t class_value)
+{
+    uint64_t hits = confusion->pixels[class_value][class_value];
+    return ratio(hits, cdu_confusion_truth(confusion, class_value) + cdu_confusion_predicted(confusion, class_value) - hits);
+}
+
 double cdu_confusion_f1(const cdu_confusion *confusion, uint32_t class_value)
 {
-    uint64_t truth = 0, predicted = 0;
-    for (uint32_t c = 0; c < confusion->classes; c++) {
-        truth += confusion->pixels[class_value][c];
-        predicted += confusion->pixels[c][class_value];
-    }
-    return truth + predicted ? 2 * (double)confusion->pixels[class_value][class_value] / (double)(truth + predicted) : NAN;
+    uint64_t hits = confusion->pixels[class_value][class_value];
+    return ratio(2 * hits, cdu_confusion_truth(confusion, class_value) + cdu_confusion_predicted(confusion, class_value));
 }
 
 double cdu_confusion_macro_f1(const cdu_confusion *confusion)

@@ -11,6 +11,15 @@ typedef struct { uint32_t classes; uint64_t pixels[CDU_CLASS_LIMIT][CDU_CLASS_LI
 void cdu_confusion_add(cdu_confusion *confusion, const uint8_t *truth, const uint8_t *predicted, size_t count);
 /* Adds another matrix of the same classes. */
 void cdu_confusion_merge(cdu_confusion *confusion, const cdu_confusion *other);
+/* Pixels of a class in the truth, and in the prediction. */
+uint64_t cdu_confusion_truth(const cdu_confusion *confusion, uint32_t class_value);
+uint64_t cdu_confusion_predicted(const cdu_confusion *confusion, uint32_t class_value);
+/* TP / (TP + FP); NaN where the class is never predicted. */
+double cdu_confusion_precision(const cdu_confusion *confusion, uint32_t class_value);
+/* TP / (TP + FN); NaN where the class is nowhere true. */
+double cdu_confusion_recall(const cdu_confusion *confusion, uint32_t class_value);
+/* TP / (TP + FP + FN), the Jaccard index; NaN where the class is neither in the truth nor in the prediction. */
+double cdu_confusion_iou(const cdu_confusion *confusion, uint32_t class_value);
 /* 2 TP / (2 TP + FP + FN); NaN where the class is neither in the truth nor in the prediction. */
 double cdu_confusion_f1(const cdu_confusion *confusion, uint32_t class_value);
 /* Mean over the classes that have an F1; NaN where none has. */
