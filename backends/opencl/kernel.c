@@ -1,6 +1,7 @@
 /* kernel.c: from a kernel's text to a built OpenCL program, through the cache on disk. */
 #include "backends/opencl/opencl.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -70,6 +71,9 @@ static cdu_status build_failed(cdu_device *device, cl_program program, const cha
     return cdu_fail(error, CDU_NO_DEVICE, "kernel %s does not compile on %s (OpenCL error %d): %s", name, device->info.name, code,
                     excerpt[0] ? excerpt : "the driver gives no reason");
 }
+
+/* Oclgrind's compiler crashes when used from two threads. */
+static pthread_mutex_t oclgrind = PTHREAD_MUTEX_INITIALIZER;
 
 static cdu_status build(cdu_device *device, const char *source, const char *name, cl_program *out, cdu_error *error)
 {
@@ -147,7 +151,10 @@ cdu_status cdu_opencl_kernel_create(cdu_device *device, const char *source, cons
         kernel->params = params;
         for (int i = 0; i < 3; i++) kernel->group[i] = group[i];
         snprintf(kernel->name, sizeof kernel->name, "%s", name);
+        bool serial = strstr(device->platform, "Oclgrind");
+        if (serial) pthread_mutex_lock(&oclgrind);
         status = build(device, text, name, &kernel->program, error);
+        if (serial) pthread_mutex_unlock(&oclgrind);
         if (status == CDU_OK) status = inspect(kernel, stats, error);
         if (status == CDU_OK) *out = kernel;
         else cdu_opencl_kernel_destroy(kernel);
