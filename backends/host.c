@@ -10,22 +10,34 @@
 #include <time.h>
 #include <unistd.h>
 
-/* A library beside this code, or in the lib folder beside its folder: where an installation puts its own. */
-static void *open_beside(const char *name)
+/* A library beside `program`, or in the lib folder beside its folder: where an installation puts its own. */
+static void *open_beside(const char *program, const char *name)
 {
     static const char *const folders[] = {"", "../", "../lib/", "../lib64/", "../lib/x86_64-linux-gnu/", "../lib/aarch64-linux-gnu/"};
-    Dl_info here;
-    if (strchr(name, '/') || !dladdr((void *)(uintptr_t)&cdu_library_open, &here) || !here.dli_fname) return NULL;
-    const char *slash = strrchr(here.dli_fname, '/');
-    int length = slash ? (int)(slash - here.dli_fname) + 1 : 0;
+    const char *slash = strrchr(program, '/');
+    if (!slash) return NULL;
     for (size_t i = 0; i < sizeof folders / sizeof folders[0]; i++) {
-        char path[1024];
-        if (snprintf(path, sizeof path, "%.*s%s%s", length, here.dli_fname, folders[i], name) >= (int)sizeof path) continue;
+        char path[5000];
+        if (snprintf(path, sizeof path, "%.*s/%s%s", (int)(slash - program), program, folders[i], name) >= (int)sizeof path) continue;
         if (access(path, R_OK)) continue;
         void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
         if (library) return library;
     }
     return NULL;
+}
+
+/* The same beside the library that this code is in, or beside the program (whose dladdr name is but its argv[0]). */
+static void *open_own(const char *name)
+{
+    Dl_info here;
+    char program[4096];
+    void *library = NULL;
+    if (dladdr((void *)(uintptr_t)&cdu_library_open, &here) && here.dli_fname) library = open_beside(here.dli_fname, name);
+    if (library) return library;
+    ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
+    if (length <= 0) return NULL;
+    program[length] = 0;
+    return open_beside(program, name);
 }
 
 cdu_status cdu_library_open(const char *const *names, const char *variable, const char *advice, void **out, cdu_error *error)
@@ -35,7 +47,7 @@ cdu_status cdu_library_open(const char *const *names, const char *variable, cons
     char tried[256] = "", why[256] = "";
     for (size_t i = 0; names[i]; i++) {
         *out = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
-        if (!*out && !strncmp(names[i], "libcdunet", 9)) *out = open_beside(names[i]);
+        if (!*out && !strncmp(names[i], "libcdunet", 9)) *out = open_own(names[i]);
         if (*out) return CDU_OK;
         const char *reason = dlerror();
         if (!i) snprintf(why, sizeof why, "%s", reason ? reason : "no reason given");
