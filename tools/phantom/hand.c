@@ -208,7 +208,7 @@ cdu_status phantom_hand_draw(const phantom_section *section, cdu_annotations *ou
 {
     *out = (cdu_annotations){0};
     float longest = section->width > section->height ? section->width : section->height;
-    hand h = {.section = section, .out = out, .cell = fmaxf(CELL, longest / 4000)};
+    hand h = {.section = section, .out = out, .cell = fmaxf(CELL, longest / 2500)};
     h.columns = (int32_t)ceilf(section->width / h.cell) + 2 * BORDER;
     h.rows = (int32_t)ceilf(section->height / h.cell) + 2 * BORDER;
     cdu_status status = draw_all(&h, error);
