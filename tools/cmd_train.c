@@ -1,0 +1,83 @@
+/* cmd_train.c: cdunet train: the options of include/cdunet/train.h, and what the run came to. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cdunet/train.h"
+#include "core/base/memory.h"
+#include "tools/commands.h"
+#include "tools/options.h"
+
+/* The command as a shell would take it again. */
+static cdu_status quote(int argc, char **argv, char **out, cdu_error *error)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:=,+@%";
+    size_t size = 16;
+    for (int i = 0; i < argc; i++) size += 4 * strlen(argv[i]) + 3;
+    CDU_TRY(cdu_allocate(out, size, 1, error));
+    char *at = *out + sprintf(*out, "cdunet");
+    for (int i = 0; i < argc; i++) {
+        bool bare = argv[i][0] && strspn(argv[i], plain) == strlen(argv[i]);
+        *at++ = ' ';
+        if (!bare) *at++ = '\'';
+        for (const char *c = argv[i]; *c; c++) at += *c == '\'' ? sprintf(at, "'\\''") : sprintf(at, "%c", *c);
+        if (!bare) *at++ = '\'';
+    }
+    *at++ = '\n';
+    return CDU_OK;
+}
+
+static void print_result(const cdu_train_options *options, const cdu_train_result *result)
+{
+    printf("%s/model.safetensors\n", options->folder);
+    printf("steps %" PRIu64 ", epochs %" PRIu64 ", loss %.4f", result->steps, result->epochs, result->loss);
+    if (result->best_f1 >= 0) printf(", best macro F1 %.4f at step %" PRIu64, result->best_f1, result->best_step);
+    printf("\n%" PRIu64 " parameters, device memory %.1f MiB", result->parameters, (double)result->peak_bytes / 1048576);
+    if (result->seconds_per_step > 0) printf(", %.3f s a step", result->seconds_per_step);
+    printf("\n");
+}
+
+cdu_status cmd_train(int argc, char **argv, cdu_error *error)
+{
+    cdu_train_options o = {0};
+    uint64_t epochs = 0, batch = 0, width = 0, threads = 0;
+    const cdu_option options[] = {
+        {.name = "out", .letter = 'o', .type = CDU_OPTION_TEXT, .value = &o.folder, .argument = "RUN", .required = true,
+         .help = "the run folder: model.safetensors, checkpoints, log.csv, settings"},
+        {.name = "device", .letter = 'd', .type = CDU_OPTION_TEXT, .value = &o.device, .argument = "D", .fallback = "auto",
+         .help = "opencl:0, vulkan:1, a part of the device's name, or auto"},
+        {.name = "epochs", .type = CDU_OPTION_UNSIGNED, .value = &epochs, .argument = "N", .least = 1, .most = 1e6,
+         .help = "passes over the training tiles; overrules the study"},
+        {.name = "batch", .type = CDU_OPTION_UNSIGNED, .value = &batch, .argument = "N", .least = 1, .most = 65536,
+         .help = "tiles a step; overrules the study"},
+        {.name = "max-steps", .type = CDU_OPTION_UNSIGNED, .value = &o.max_steps, .argument = "N", .least = 1, .most = 1e15,
+         .help = "end after N steps in all, without a last validation"},
+        {.name = "seconds", .type = CDU_OPTION_FLOAT, .value = &o.seconds, .argument = "N", .least = 0.001, .most = 1e9,
+         .help = "end after N seconds of training, then validate"},
+        {.name = "seed", .type = CDU_OPTION_UNSIGNED, .value = &o.seed, .argument = "S", .given = &o.seed_given,
+         .help = "of initial weights, order and flips; overrules the study"},
+        {.name = "threads", .letter = 't', .type = CDU_OPTION_UNSIGNED, .value = &threads, .argument = "N", .least = 1, .most = 64,
+         .help = "threads that read tiles; as many as processors by default"},
+        {.name = "width", .type = CDU_OPTION_UNSIGNED, .value = &width, .argument = "N", .least = 1, .most = 512,
+         .help = "filters of the first stage; overrules the study"},
+        {.name = "resume", .type = CDU_OPTION_FLAG, .value = &o.resume, .help = "go on with the run that lies in RUN"},
+        {0}};
+    const cdu_positional positionals[] = {{.name = "STUDY", .value = &o.study, .help = "the study file (YAML)"}, {0}};
+    const cdu_usage usage = {"train", "Trains a network on the slides of a study.",
+                             "Ctrl-C writes a checkpoint and ends with code 130; the same command with --resume goes on to the same bytes.",
+                             options, positionals};
+    bool done = false;
+    char *command = NULL;
+    cdu_train_result result;
+    CDU_TRY(quote(argc, argv, &command, error));    /* before parsing, which reorders argv */
+    cdu_status status = cdu_options_parse(&usage, argc, argv, &done, error);
+    if (status == CDU_OK && !done) {
+        o.epochs = (uint32_t)epochs, o.batch = (uint32_t)batch, o.width = (uint32_t)width, o.threads = (uint32_t)threads;
+        o.command = command;
+        status = cdu_train(&o, &result, error);
+        if (status == CDU_OK) print_result(&o, &result);
+    }
+    free(command);
+    return status;
+}
