@@ -73,6 +73,16 @@ foreach(source IN LISTS FUZZERS)
   endif()
 endforeach()
 
+# parity with PyTorch: tests/parity/run DEVICE... prints the whole table
+cdunet_test_program(parity_dump tests/parity/parity_dump.c)
+set_target_properties(parity_dump PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})
+if(CDUNET_OPENCL)
+  cdunet_add_test(parity.opencl COMMAND /usr/bin/python3 ${CMAKE_SOURCE_DIR}/tests/parity/run --small --build ${CMAKE_BINARY_DIR} opencl:0)
+endif()
+if(CDUNET_VULKAN)
+  cdunet_add_test(parity.vulkan COMMAND /usr/bin/python3 ${CMAKE_SOURCE_DIR}/tests/parity/run --small --build ${CMAKE_BINARY_DIR} vulkan:0)
+endif()
+
 add_executable(test_dist tests/dist/group.c)
 target_include_directories(test_dist PRIVATE ${CMAKE_SOURCE_DIR})
 target_compile_definitions(test_dist PRIVATE ${CDUNET_DEFINITIONS})

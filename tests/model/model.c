@@ -169,3 +169,50 @@ Test(model, files_of_other_settings_are_refused)
     expect_refusal(NULL, NULL, NAN, "element 0");
     expect_refusal(NULL, NULL, INFINITY, "element 0");
 }
+Test(model, a_graph_of_a_size_that_does_not_fit_is_refused)
+{
+    cdu_error error = {0};
+    cdu_training_graph out;
+    cr_expect_eq(cdu_model_build_training(NULL, &paper, 1, 500, 512, false, &out, &error), CDU_USAGE);
+    cr_expect(strstr(error.words, "512 x 496"), "%s", error.words);
+    cr_expect_eq(cdu_model_build_training(NULL, &paper, 0, 512, 512, false, &out, &error), CDU_USAGE);
+}
+
+static void expect_same_tensors(cdu_model_settings settings)
+{
+    cdu_error error = {0};
+    cdu_training_graph values;
+    cdu_graph *graph;
+    cdu_layer layers[CDU_LAYERS];
+    cdu_layer_tensor tensors[CDU_LAYER_TENSORS];
+    uint32_t in_graph = 0, in_list = 0, count = cdu_model_layers(&settings, layers);
+    cr_assert_eq(cdu_graph_create(&graph, &error), CDU_OK);
+    cr_assert_eq(cdu_model_build_training(graph, &settings, 1, 64, 32, false, &values, &error), CDU_OK, "%s", error.words);
+    for (uint32_t v = 0; v < cdu_graph_values(graph); v++) {
+        cdu_value_kind kind = cdu_graph_value(graph, (cdu_value)v)->kind;
+        in_graph += kind == CDU_VALUE_PARAMETER || kind == CDU_VALUE_STATE;
+    }
+    for (uint32_t i = 0; i < count; i++)
+        for (uint32_t j = 0, n = cdu_layer_tensors(&layers[i], tensors); j < n; j++, in_list++) {
+            cdu_value value = cdu_graph_find(graph, tensors[j].name);
+            cr_assert_neq(value, CDU_NO_VALUE, "%s is not in the graph", tensors[j].name);
+            const cdu_value_info *info = cdu_graph_value(graph, value);
+            cr_expect(info->rank == tensors[j].rank && !memcmp(info->dims, tensors[j].dims, 4 * info->rank), "%s", info->name);
+            cr_expect(info->init == tensors[j].init && (info->kind == CDU_VALUE_PARAMETER) == tensors[j].trained, "%s", info->name);
+            if (info->init == CDU_INIT_HE) cr_expect_eq(info->fan_in, tensors[j].fan_in, "%s: %u, %u", info->name, info->fan_in, tensors[j].fan_in);
+        }
+    cr_expect_eq(in_graph, in_list);
+    const cdu_value_info *logits = cdu_graph_value(graph, values.logits);
+    cr_expect(logits->shape.h == 64 && logits->shape.w == 32 && logits->shape.c == settings.classes);
+    cdu_graph_destroy(graph);
+}
+
+Test(model, graph_and_list_of_layers_have_the_same_tensors)
+{
+    cdu_model_settings s = paper;
+    expect_same_tensors(s);
+    s.kind = CDU_MODEL_UNET, s.width = 3, s.classes = 7, s.relu_before_batch_norm = true;
+    expect_same_tensors(s);
+    s.kind = CDU_MODEL_CDUNET, s.depth = 1, s.cd_filters[0] = 5, s.cd_filters[1] = 1;
+    expect_same_tensors(s);
+}
