@@ -8,6 +8,7 @@
 #include "cdunet/slide.h"
 #include "core/base/file.h"
 #include "core/base/progress.h"
+#include "core/ops/open.h"
 #include "core/segment/engine.h"
 #include "core/slide/contour.h"
 #include "core/slide/pyramid.h"
@@ -183,7 +184,7 @@ static cdu_status run(const arguments *a, cdu_error *error)
     cdu_gpu gpu = { 0 };
     CDU_TRY(cdu_model_read(a->model, &about, &weights, error));
     cdu_status status = cdu_slide_open(a->slide, a->slide_mpp, &slide, error);
-    if (status == CDU_OK) status = cdu_gpu_open(a->device, false, false, &gpu, error);
+    if (status == CDU_OK) status = cdu_open_device(a->device, false, &gpu, error);
     if (status == CDU_OK) {
         status = segment(a, &gpu, slide, &about, &weights, error);
         cdu_gpu_close(&gpu);

@@ -1,5 +1,5 @@
-/* self_test.c: the operators' own kernels against known answers, once at opening. A chain x -> conv 3x3 -> transposed conv runs
- * forward and backward in one graph. All numbers are small integers, so that sums are exact in any order and one wrong index shows. The
+/* self_test.c: the operators' own kernels against known answers, once at opening. A chain
+ * x -> conv 3x3 -> max pool -> transposed conv runs forward and backward in one graph. All numbers are small integers, so that sums are exact in any order and one wrong index shows. The
  * meaning of each operator is written here as plain loops; floating-point accuracy is the operator table's business (tests/ops). */
 #include <stdlib.h>
 #include <string.h>
@@ -10,14 +10,14 @@
 #include "core/ops/ops.h"
 
 /* Odd sizes and channel counts, so that edges, tails and pad lanes are in it. */
-enum { N = 2, H = 3, W = 5, C = 3, F = 6, U = 5, X = N * H * W * C, Y = N * H * W * F, Z = N * 4 * H * W * U,
-       CONV = F * C * 9, TRANSPOSED = F * U * 4 };
+enum { N = 2, H = 7, W = 5, C = 3, F = 6, U = 5, PH = H / 2, PW = W / 2, X = N * H * W * C, Y = N * H * W * F,
+       P = N * PH * PW * F, Z = N * 4 * PH * PW * U, CONV = F * C * 9, TRANSPOSED = F * U * 4 };
 
 /* Inputs, answers: forward values, then gradients. */
 typedef struct {
     float x[X], conv_w[CONV], conv_b[F], up_w[TRANSPOSED], up_b[U], z_gradient[Z];
-    float y[Y], z[Z];
-    float y_gradient[Y], x_gradient[X], conv_w_gradient[CONV], conv_b_gradient[F], up_w_gradient[TRANSPOSED], up_b_gradient[U];
+    float y[Y], pooled[P], z[Z];
+    float pooled_gradient[P], y_gradient[Y], x_gradient[X], conv_w_gradient[CONV], conv_b_gradient[F], up_w_gradient[TRANSPOSED], up_b_gradient[U];
 } answers;
 
 static void fill(float *to, size_t count, unsigned step, unsigned modulus)
@@ -46,12 +46,23 @@ static void each_conv_tap(answers *a, tap *visit)
 static void each_up_tap(answers *a, tap *visit)
 {
     for (int n = 0; n < N; n++)
-        for (int h = 0; h < 2 * H; h++)
-            for (int w = 0; w < 2 * W; w++)
+        for (int h = 0; h < 2 * PH; h++)
+            for (int w = 0; w < 2 * PW; w++)
                 for (int f = 0; f < F; f++)
                     for (int u = 0; u < U; u++)
-                        visit(a, (size_t)(((n * 2 * H + h) * 2 * W + w) * U + u), (size_t)(((n * H + h / 2) * W + w / 2) * F + f),
-                              (size_t)((f * U + u) * 4 + h % 2 * 2 + w % 2));
+                        visit(a, (size_t)(((n * 2 * PH + h) * 2 * PW + w) * U + u),
+                              (size_t)(((n * PH + h / 2) * PW + w / 2) * F + f), (size_t)((f * U + u) * 4 + h % 2 * 2 + w % 2));
+}
+
+/* The place in y of the largest value, the first of equals, of each place in pooled. */
+static size_t pool_source(const answers *a, size_t at)
+{
+    size_t f = at % F, w = at / F % PW, h = at / F / PW % PH, n = at / F / PW / PH, best = 0;
+    for (size_t k = 0; k < 4; k++) {
+        size_t from = ((n * H + 2 * h + k / 2) * W + 2 * w + k % 2) * F + f;
+        if (!k || a->y[from] > a->y[best]) best = from;
+    }
+    return best;
 }
 
 static void conv_forward(answers *a, size_t y, size_t x, size_t w)
@@ -59,15 +70,15 @@ static void conv_forward(answers *a, size_t y, size_t x, size_t w)
     a->y[y] += a->x[x] * a->conv_w[w];
 }
 
-static void up_forward(answers *a, size_t z, size_t y, size_t w)
+static void up_forward(answers *a, size_t z, size_t p, size_t w)
 {
-    a->z[z] += a->y[y] * a->up_w[w];
+    a->z[z] += a->pooled[p] * a->up_w[w];
 }
 
-static void up_backward(answers *a, size_t z, size_t y, size_t w)
+static void up_backward(answers *a, size_t z, size_t p, size_t w)
 {
-    a->y_gradient[y] += a->z_gradient[z] * a->up_w[w];
-    a->up_w_gradient[w] += a->z_gradient[z] * a->y[y];
+    a->pooled_gradient[p] += a->z_gradient[z] * a->up_w[w];
+    a->up_w_gradient[w] += a->z_gradient[z] * a->pooled[p];
 }
 
 static void conv_backward(answers *a, size_t y, size_t x, size_t w)
@@ -86,9 +97,11 @@ static void work_out(answers *a)
     fill(a->z_gradient, Z, 3, 5);
     for (int i = 0; i < Y; i++) a->y[i] = a->conv_b[i % F];
     each_conv_tap(a, conv_forward);
+    for (size_t i = 0; i < P; i++) a->pooled[i] = a->y[pool_source(a, i)];
     for (int i = 0; i < Z; i++) a->z[i] = a->up_b[i % U];
     each_up_tap(a, up_forward);
     each_up_tap(a, up_backward);
+    for (size_t i = 0; i < P; i++) a->y_gradient[pool_source(a, i)] += a->pooled_gradient[i];
     each_conv_tap(a, conv_backward);
     for (int i = 0; i < Z; i++) a->up_b_gradient[i % U] += a->z_gradient[i];
     for (int i = 0; i < Y; i++) a->conv_b_gradient[i % F] += a->y_gradient[i];
@@ -118,11 +131,14 @@ static cdu_status run(trial *t, cdu_error *error)
     cdu_value x = cdu_graph_input(g, "x", (cdu_shape){N, H, W, C}, CDU_F32);
     cdu_graph_want_gradient(g, x);
     cdu_value y = cdu_conv(g, "conv", x, 3, F, CDU_EPILOGUE_NONE);
-    cdu_value z = cdu_conv_transposed(g, "up", y, U);
+    cdu_value pooled = cdu_max_pool(g, "pool", y);
+    cdu_value z = cdu_conv_transposed(g, "up", pooled, U);
     cdu_graph_output(g, y);
+    cdu_graph_output(g, pooled);
     cdu_graph_output(g, z);
     cdu_graph_output_gradient(g, x);
     cdu_graph_output_gradient(g, y);
+    cdu_graph_output_gradient(g, pooled);
     cdu_graph_seed(g, z);
     CDU_TRY(cdu_graph_status(g, error));
     cdu_plan_options options = {.training = true, .quiet = true};
@@ -138,10 +154,12 @@ static cdu_status run(trial *t, cdu_error *error)
     CDU_TRY(cdu_program_run(t->program, NULL, 0, error));
     /* in the order of work, so that the first operator that is wrong is the one named */
     CDU_TRY(check(t, "convolution 3x3", y, VALUE, a->y, Y, error));
+    CDU_TRY(check(t, "max pooling", pooled, VALUE, a->pooled, P, error));
     CDU_TRY(check(t, "transposed convolution", z, VALUE, a->z, Z, error));
-    CDU_TRY(check(t, "gradient of the transposed convolution", y, GRADIENT, a->y_gradient, Y, error));
+    CDU_TRY(check(t, "gradient of the transposed convolution", pooled, GRADIENT, a->pooled_gradient, P, error));
     CDU_TRY(check(t, "weight gradient of the transposed convolution", up_w, GRADIENT, a->up_w_gradient, TRANSPOSED, error));
     CDU_TRY(check(t, "bias gradient of the transposed convolution", up_b, GRADIENT, a->up_b_gradient, U, error));
+    CDU_TRY(check(t, "gradient of the max pooling", y, GRADIENT, a->y_gradient, Y, error));
     CDU_TRY(check(t, "gradient of the convolution 3x3", x, GRADIENT, a->x_gradient, X, error));
     CDU_TRY(check(t, "weight gradient of the convolution 3x3", conv_w, GRADIENT, a->conv_w_gradient, CONV, error));
     return check(t, "bias gradient of the convolution 3x3", conv_b, GRADIENT, a->conv_b_gradient, F, error);

@@ -14,6 +14,7 @@
 #include "core/base/memory.h"
 #include "core/base/progress.h"
 #include "core/base/stop.h"
+#include "core/ops/open.h"
 #include "core/ops/ops.h"
 #include "core/train/checkpoint.h"
 #include "core/train/folder.h"
@@ -138,7 +139,7 @@ static cdu_status build_program(run *r, cdu_error *error)
 {
     const cdu_study *s = r->study;
     static const cdu_plan_options options = {.training = true, .update = cdu_sgd_update};
-    CDU_TRY(cdu_gpu_open(r->options->device ? r->options->device : "auto", false, false, &r->gpu, error));
+    CDU_TRY(cdu_open_device(r->options->device, false, &r->gpu, error));
     r->gpu_open = true;
     cdu_log(CDU_LOG_INFO, "%s: %s", r->gpu.id, r->gpu.info.name);
     CDU_TRY(cdu_graph_create(&r->graph, error));

@@ -110,9 +110,10 @@ void run_steps(const cdu_gpu *gpu, const cdu_step *steps, uint32_t count)
 
 const char *fresh_folder(void)
 {
-    static char path[4096];
-    snprintf(path, sizeof path, "%s/test-backends-XXXXXX", CDUNET_BINARY_DIR);
-    cr_assert(mkdtemp(path) != NULL);
+    static char path[4096], command[8300];
+    snprintf(path, sizeof path, "%s/test-backends/%s", CDUNET_BINARY_DIR, criterion_current_test->name);
+    snprintf(command, sizeof command, "rm -rf '%s' && mkdir -p '%s'", path, path);
+    cr_assert_eq(system(command), 0);
     return path;
 }
 

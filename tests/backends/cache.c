@@ -1,0 +1,153 @@
+/* cache.c: compiled kernels on disk: used again, rebuilt when damaged, done without when the folder cannot be written. */
+#include <criterion/criterion.h>
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "backends/cache.h"
+#include "cdunet/log.h"
+#include "core/base/debug.h"
+#include "core/base/file.h"
+#include "tests/backends/support.h"
+
+static int warnings;
+
+static void count_warnings(cdu_log_level level, const char *line, void *context)
+{
+    (void)line;
+    (void)context;
+    if (level == CDU_LOG_WARNING) warnings++;
+}
+
+/* Builds the kernel and checks that it computes; returns by how much the cache's hits rose. */
+static uint64_t build_and_run(const cdu_gpu *gpu)
+{
+    uint64_t before = cdu_cache_hits();
+    cdu_kernel *k = kernel(gpu, affine_source, "affine", "GX=32 GY=1 GZ=1 CACHED=1", 2, 3);
+    uint64_t hits = cdu_cache_hits() - before;
+    cdu_buffer *x = make(gpu, 256, CDU_MEM_UPLOAD), *y = make(gpu, 256, CDU_MEM_READBACK);
+    float values[64], seen[64];
+    for (int i = 0; i < 64; i++) values[i] = (float)i;
+    put(gpu, x, values, sizeof values);
+    cdu_step step = {.kind = CDU_STEP_KERNEL, .kernel = k, .bindings = 2, .params = 3, .param = {64, float_bits(3), float_bits(1)},
+                     .groups = {2, 1, 1}, .label = "affine"};
+    step.bind[0] = part(x, 0, 256, CDU_READ);
+    step.bind[1] = part(y, 0, 256, CDU_WRITE);
+    run_steps(gpu, &step, 1);
+    get(gpu, y, seen, sizeof seen);
+    for (int i = 0; i < 64; i++) cr_assert_eq(seen[i], 3.0f * (float)i + 1);
+    gpu->backend->kernel_destroy(k);
+    gpu->backend->buffer_destroy(x);
+    gpu->backend->buffer_destroy(y);
+    return hits;
+}
+
+/* Calls `act` on every file of the folder; returns how many there are. */
+static int each_file(const char *folder, void (*act)(const char *path))
+{
+    DIR *dir = opendir(folder);
+    int count = 0;
+    if (!dir) return 0;
+    for (struct dirent *entry; (entry = readdir(dir));) {
+        char path[8192];
+        if (entry->d_name[0] == '.') continue;
+        snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
+        count++;
+        if (act) act(path);
+    }
+    closedir(dir);
+    return count;
+}
+
+static void flip_last(const char *path)
+{
+    FILE *file = fopen(path, "r+b");
+    cr_assert_eq(fseek(file, -1, SEEK_END), 0);
+    int last = fgetc(file);
+    fseek(file, -1, SEEK_END);
+    fputc(last ^ 1, file);
+    fclose(file);
+}
+
+static void cut_short(const char *path)
+{
+    FILE *file = fopen(path, "wb");
+    fputs("CDUKRNL1", file);
+    fclose(file);
+}
+
+static void empty(const char *path)
+{
+    fclose(fopen(path, "wb"));
+}
+
+static void use(const cdu_gpu *gpu)
+{
+    const char *folder = getenv("CDUNET_CACHE");
+    cr_assert_eq(build_and_run(gpu), 0, "%s: the first build came from a cache", gpu->id);
+    cr_assert(each_file(folder, NULL) > 0, "%s: nothing was kept", gpu->id);
+    cr_assert_eq(build_and_run(gpu), 1, "%s: the second build did not come from the cache", gpu->id);
+    void (*const damages[])(const char *) = {flip_last, cut_short, empty};
+    for (int i = 0; i < 3; i++) {
+        each_file(folder, damages[i]);
+        cr_assert_eq(build_and_run(gpu), 0, "%s: a damaged entry was used (%d)", gpu->id, i);
+        cr_assert_eq(build_and_run(gpu), 1, "%s: a damaged entry was not replaced (%d)", gpu->id, i);
+    }
+    cdu_debug_set(CDU_DEBUG_NO_CACHE, true);
+    cr_assert_eq(build_and_run(gpu), 0);
+    cdu_debug_set(CDU_DEBUG_NO_CACHE, false);
+}
+
+Test(cache, second_build_is_read_back)
+{
+    char folder[8192];
+    snprintf(folder, sizeof folder, "%s/deeper", fresh_folder());
+    setenv("CDUNET_CACHE", folder, 1);
+    cdu_log_set_handler(count_warnings, NULL, CDU_LOG_WARNING);
+    each_device(false, use);
+    cr_assert_eq(warnings, 0);
+}
+
+static void use_twice(const cdu_gpu *gpu)
+{
+    cr_assert_eq(build_and_run(gpu), 0);
+    cr_assert_eq(build_and_run(gpu), 0);
+}
+
+/* Permissions do not stop root, but nobody makes a folder inside a file. */
+Test(cache, a_folder_that_cannot_be_written_gives_one_warning)
+{
+    char path[8192];
+    cdu_error error = {0};
+    snprintf(path, sizeof path, "%s/file", fresh_folder());
+    must(cdu_file_write(path, "x", 1, &error));
+    strcat(path, "/cache");
+    setenv("CDUNET_CACHE", path, 1);
+    cdu_log_set_handler(count_warnings, NULL, CDU_LOG_WARNING);
+    each_device(false, use_twice);
+    cr_assert_eq(warnings, 1, "%d warnings", warnings);
+}
+
+Test(cache, off)
+{
+    char path[8192];
+    snprintf(path, sizeof path, "%s", fresh_folder());
+    setenv("XDG_CACHE_HOME", path, 1);
+    setenv("CDUNET_CACHE", "off", 1);
+    cdu_log_set_handler(count_warnings, NULL, CDU_LOG_WARNING);
+    each_device(false, use_twice);
+    cr_assert_eq(warnings, 0);
+    strcat(path, "/cdunet"); /* drivers keep caches of their own there */
+    cr_assert_not(cdu_file_exists(path));
+}
+
+Test(cache, keys_do_not_run_into_each_other)
+{
+    const char *one[] = {"ab", "c"}, *two[] = {"a", "bc"}, *three[] = {"ab", "c", ""};
+    cdu_cache_key a = cdu_cache_key_of(one, 2), b = cdu_cache_key_of(two, 2), c = cdu_cache_key_of(three, 3);
+    cr_assert(a.low != b.low && a.low != c.low && b.low != c.low);
+    cdu_cache_key again = cdu_cache_key_of(one, 2);
+    cr_assert(a.low == again.low && a.high == again.high);
+}
