@@ -176,6 +176,19 @@ static cdu_status segment(const arguments *a, const cdu_gpu *gpu, cdu_slide *sli
     return status;
 }
 
+/* A folder that cannot be written shall not be found out after an hour. */
+static cdu_status try_outputs(const arguments *a, cdu_error *error)
+{
+    const char *const names[] = { a->out, a->geojson, a->overlay };
+    for (int i = 0; i < 3; i++) {
+        char temporary[CDU_PATH_LIMIT];
+        if (!names[i]) continue;
+        CDU_TRY(cdu_file_begin(names[i], temporary, error));
+        cdu_file_discard(temporary);
+    }
+    return CDU_OK;
+}
+
 static cdu_status run(const arguments *a, cdu_error *error)
 {
     cdu_model_about about = { 0 };
@@ -184,6 +197,7 @@ static cdu_status run(const arguments *a, cdu_error *error)
     cdu_gpu gpu = { 0 };
     CDU_TRY(cdu_model_read(a->model, &about, &weights, error));
     cdu_status status = cdu_slide_open(a->slide, a->slide_mpp, &slide, error);
+    if (status == CDU_OK) status = try_outputs(a, error);
     if (status == CDU_OK) status = cdu_open_device(a->device, false, &gpu, error);
     if (status == CDU_OK) {
         status = segment(a, &gpu, slide, &about, &weights, error);
