@@ -284,7 +284,7 @@ static cdu_status gather(window *w, const shape *s, size_t *count)
             CDU_TRY(cdu_grow(&w->active, &w->active_capacity, *count + 1, sizeof *w->active, w->error));
             w->active[(*count)++] = *e;
         }
-    qsort(w->active, *count, sizeof *w->active, by_top);
+    if (*count > 1) qsort(w->active, *count, sizeof *w->active, by_top);
     CDU_TRY(cdu_grow(&w->crossings, &w->crossing_capacity, *count, sizeof *w->crossings, w->error));
     return cdu_grow(&w->current, &w->current_capacity, *count, sizeof *w->current, w->error);
 }
