@@ -1,5 +1,5 @@
-/* reader.c: one thread that fills two batches in turn, each by cdu_parallel over its tiles. Results do not depend on timing: batches are
- * handed over in order, and so is the first failure. */
+/* reader.c: one thread that fills two groups of batches in turn, each by cdu_parallel over its tiles: a group has a tile for every
+ * processor. Results do not depend on timing: batches are handed over in order, and so is the first failure. */
 #include "core/segment/reader.h"
 
 #include <pthread.h>
@@ -9,24 +9,25 @@
 #include "core/base/memory.h"
 #include "core/base/thread.h"
 
-enum { SLOTS = 2 };
+enum { SLOTS = 2, GROUP_PIXELS = 16 << 20 };
 
 typedef struct { uint32_t *pixels; cdu_status status; cdu_error error; } slot;
 
 struct cdu_tile_reader {
     cdu_slide *slide;
     double mpp;
-    uint32_t tile, batch;
+    uint32_t tile, batch, group;       /* group: tiles, a multiple of batch */
     const cdu_tile_place *places;
-    size_t count, batches;
-    uint8_t *rgb;                      /* batch x tile x tile x 3 */
+    size_t count, groups;
+    uint8_t *rgb;                      /* group x tile x tile x 3 */
     slot slot[SLOTS];
     pthread_t thread;
     bool running;
     pthread_mutex_t lock;
     pthread_cond_t change;
-    size_t filled, taken;              /* batches; at most SLOTS apart, `taken` counts one in use as not taken */
-    bool in_use, stop;
+    size_t filled, taken;              /* groups; at most SLOTS apart, `taken` counts the one in use as not taken */
+    size_t next;                       /* tile that the next batch begins with */
+    bool stop;
 };
 
 typedef struct { cdu_tile_reader *reader; size_t first; uint32_t *pixels; } fill;
@@ -48,16 +49,16 @@ static cdu_status read_tile(void *context, size_t i, cdu_error *error)
 static void *read_all(void *context)
 {
     cdu_tile_reader *r = context;
-    for (size_t b = 0; b < r->batches; b++) {
+    for (size_t b = 0; b < r->groups; b++) {
         pthread_mutex_lock(&r->lock);
         while (!r->stop && b >= r->taken + SLOTS) pthread_cond_wait(&r->change, &r->lock);
         bool stop = r->stop;
         pthread_mutex_unlock(&r->lock);
         if (stop) break;
         slot *s = &r->slot[b % SLOTS];
-        fill f = { r, b * r->batch, s->pixels };
-        size_t count = r->count - f.first < r->batch ? r->count - f.first : r->batch;
-        memset(s->pixels, 255, (size_t)r->batch * r->tile * r->tile * sizeof *s->pixels);
+        fill f = { r, b * r->group, s->pixels };
+        size_t count = r->count - f.first < r->group ? r->count - f.first : r->group;
+        memset(s->pixels, 255, (size_t)r->group * r->tile * r->tile * sizeof *s->pixels);
         s->status = cdu_parallel(0, count, read_tile, &f, &s->error);
         pthread_mutex_lock(&r->lock);
         r->filled = b + 1;
@@ -71,7 +72,7 @@ static void *read_all(void *context)
 
 static cdu_status allocate(cdu_tile_reader *r, cdu_error *error)
 {
-    const size_t pixels = (size_t)r->batch * r->tile * r->tile;
+    const size_t pixels = (size_t)r->group * r->tile * r->tile;
     CDU_TRY(cdu_allocate(&r->rgb, pixels, 3, error));
     for (int i = 0; i < SLOTS; i++) CDU_TRY(cdu_allocate(&r->slot[i].pixels, pixels, sizeof *r->slot[i].pixels, error));
     return CDU_OK;
@@ -88,7 +89,11 @@ cdu_status cdu_tile_reader_begin(cdu_slide *slide, double mpp, uint32_t tile, ui
     r->batch = batch;
     r->places = places;
     r->count = count;
-    r->batches = (count + batch - 1) / batch;
+    const uint64_t most = GROUP_PIXELS / ((uint64_t)tile * tile);
+    uint64_t group = cdu_processors() < most ? cdu_processors() : most;
+    if (group > count) group = count;
+    r->group = batch * (uint32_t)(group > batch ? (group + batch - 1) / batch : 1);
+    r->groups = (count + r->group - 1) / r->group;
     pthread_mutex_init(&r->lock, NULL);
     pthread_cond_init(&r->change, NULL);
     cdu_status status = allocate(r, error);
@@ -102,16 +107,17 @@ cdu_status cdu_tile_reader_begin(cdu_slide *slide, double mpp, uint32_t tile, ui
 
 cdu_status cdu_tile_reader_next(cdu_tile_reader *r, const uint32_t **pixels, cdu_error *error)
 {
+    const size_t group = r->next / r->group;
     pthread_mutex_lock(&r->lock);
-    if (r->in_use) {
-        r->taken++;
+    if (group != r->taken) {
+        r->taken = group;
         pthread_cond_broadcast(&r->change);
     }
-    r->in_use = true;
-    while (r->filled <= r->taken) pthread_cond_wait(&r->change, &r->lock);
-    slot *s = &r->slot[r->taken % SLOTS];
+    while (r->filled <= group) pthread_cond_wait(&r->change, &r->lock);
+    slot *s = &r->slot[group % SLOTS];
     pthread_mutex_unlock(&r->lock);
-    *pixels = s->pixels;
+    *pixels = s->pixels + r->next % r->group * r->tile * r->tile;
+    r->next += r->batch;
     if (s->status != CDU_OK && error) *error = s->error;
     return s->status;
 }

@@ -7,6 +7,7 @@
 
 #include "cdunet/log.h"
 #include "core/base/memory.h"
+#include "core/base/thread.h"
 #include "core/slide/slide_source.h"
 
 enum {
@@ -14,6 +15,7 @@ enum {
     OVERVIEW_LIMIT = 16 << 20, /* overview pixels of the slide */
     DARKER = 14,               /* darker than the glass by this many of 255 levels: not glass */
     COLOURED = 14,             /* largest less smallest channel, beyond the glass's own */
+    BAND = 64,                 /* overview rows read at once */
     ROUGH = 14                 /* largest less smallest brightness of 3 x 3 pixels */
 };
 static const double OVERVIEW_MPP = 8;
@@ -89,6 +91,16 @@ static void mark(const uint8_t *rgb, int64_t width, int64_t height, uint32_t fin
         }
 }
 
+typedef struct { cdu_slide *slide; double mpp; int64_t width, height; uint8_t *rgb; } overview;
+
+/* One band of rows; of a slide without coarse levels this is all the work there is. */
+static cdu_status read_band(void *context, size_t i, cdu_error *error)
+{
+    const overview *o = context;
+    int64_t y = (int64_t)i * BAND, rows = o->height - y < BAND ? o->height - y : BAND;
+    return cdu_slide_read(o->slide, o->mpp, 0, y, (uint32_t)o->width, (uint32_t)rows, o->rgb + y * o->width * CDU_SLIDE_CHANNELS, error);
+}
+
 cdu_status cdu_slide_find_tissue(cdu_slide *slide, double mpp, uint32_t cell, uint8_t **cells, uint32_t *columns, uint32_t *rows,
                                  cdu_error *error)
 {
@@ -109,7 +121,8 @@ cdu_status cdu_slide_find_tissue(cdu_slide *slide, double mpp, uint32_t cell, ui
     cdu_status status = cdu_allocate(&rgb, (size_t)overview_width * (size_t)overview_height, CDU_SLIDE_CHANNELS, error);
     if (status == CDU_OK) status = cdu_allocate(cells, (size_t)(across * down), 1, error);
     if (status == CDU_OK)
-        status = cdu_slide_read(slide, coarse, 0, 0, (uint32_t)overview_width, (uint32_t)overview_height, rgb, error);
+        status = cdu_parallel(cdu_processors() < 8 ? 0 : 8, (size_t)((overview_height + BAND - 1) / BAND), read_band,
+                              &(overview){ slide, coarse, overview_width, overview_height, rgb }, error);
     if (status == CDU_OK) {
         int bright, colour;
         if (find_glass(rgb, (size_t)(overview_width * overview_height), &bright, &colour)) {
