@@ -66,13 +66,14 @@ static void print_classes(const cdu_study *study, const cdu_evaluation *e, int w
     }
 }
 
-static void print_parts(const cdu_study *study, const cdu_evaluation_part *parts, size_t count, const char *title, int width)
+/* `files`: the parts are named by paths, of which the file's name is enough. */
+static void print_parts(const cdu_study *study, const cdu_evaluation_part *parts, size_t count, bool files, const char *title, int width)
 {
     printf("\n%-*s slides", width, title);
     for (size_t c = 0; c < study->class_count; c++) printf(" %10.10s", study->classes[c].name);
     printf("   macro F1\n");
     for (size_t i = 0; i < count; i++) {
-        printf("%-*.*s %6u", width, width, short_name(parts[i].name), parts[i].slides);
+        printf("%-*.*s %6u", width, width, files ? short_name(parts[i].name) : parts[i].name, parts[i].slides);
         for (uint32_t c = 0; c < study->class_count; c++) {
             printf("  ");
             print_number(cdu_confusion_f1(&parts[i].confusion, c));
@@ -92,8 +93,8 @@ static void print_table(const request *r, const cdu_study *study, const cdu_mode
            e->slide_count == 1 ? "" : "s", (unsigned long long)pixels, about->mpp, (unsigned long long)e->excluded,
            r->masks ? r->masks : "annotations");
     print_classes(study, e, width);
-    print_parts(study, e->stains, e->stain_count, "F1 by stain", width);
-    print_parts(study, e->slides, e->slide_count, "F1 by slide", width);
+    print_parts(study, e->stains, e->stain_count, false, "F1 by stain", width);
+    print_parts(study, e->slides, e->slide_count, true, "F1 by slide", width);
 }
 
 /* ---- JSON ---- */
