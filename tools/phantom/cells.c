@@ -340,24 +340,81 @@ static void gradient(const painter *p, float x, float y, float *gx, float *gy)
     *gy = below - above;
 }
 
+static float vessel_distance(const phantom_tile *t, float x, float y)
+{
+    float least = 1e3f;
+    for (int n = 0; n < t->capillary_count; n++) {
+        const phantom_round *v = &t->capillaries[n];
+        float dx = x - v->x, dy = y - v->y;
+        least = fminf(least, sqrtf(dx * dx + dy * dy) - v->radius);
+    }
+    return least;
+}
+
+/* Among the cells that live on around a vessel in necrosis. */
+static bool in_collar(const phantom_tile *t, float x, float y)
+{
+    for (int n = 0; n < t->capillary_count; n++) {
+        const phantom_round *v = &t->capillaries[n];
+        float dx = x - v->x, dy = y - v->y, reach = phantom_collar(v);
+        if (dx * dx + dy * dy < reach * reach) return true;
+    }
+    return false;
+}
+
+/* Lining cells around small vessels, red cells in the wider ones. */
+static void capillary_cells(painter *p)
+{
+    for (int n = 0; n < p->tile->capillary_count; n++) {
+        const phantom_round *v = &p->tile->capillaries[n];
+        phantom_place at;
+        phantom_place_at(p->section, v->x, v->y, &at);
+        int lining = 2 + (int)(v->radius / 3), inside = v->radius > 5 ? (int)(v->radius * v->radius / 18) : 0;
+        for (int k = 0; k < lining + inside; k++) {
+            uint32_t h = phantom_hash(v->hash, k, 5);
+            float dx = phantom_unit(h, 1) - 0.5f, dy = phantom_unit(h, 2) - 0.5f, length = sqrtf(dx * dx + dy * dy) + 1e-3f;
+            float r = k < lining ? v->radius + 1 : (v->radius - 3) * phantom_unit(h, 3);
+            cell c = {
+                .x = v->x + r * dx / length, .y = v->y + r * dy / length, .hash = h, .rough = 0.06f, .rim = 0.15f, .grain = 0.2f};
+            if (k < lining) {
+                c.a = vary(&c, 11, 3.6f, 0.12f);
+                c.b = vary(&c, 12, 1.2f, 0.12f);
+                c.haematoxylin = vary(&c, 13, 0.85f, 0.15f) * at.chromatin;
+                c.protein = 0.2f;
+                point_along(&c, -dy, dx, 0.15f);
+                set_marks(p, &c, PHANTOM_ENDOTHELIUM);
+            } else {
+                c.a = 3.1f;
+                c.b = 2.5f;
+                c.haematoxylin = 0.015f;
+                c.protein = 0.7f;
+                point_anywhere(&c);
+            }
+            paint_cell(p, &c);
+        }
+    }
+}
+
 static void tumor_nucleus(painter *p, uint32_t hash, float x, float y)
 {
     phantom_place at;
     phantom_place_at(p->section, x, y, &at);
-    if (in_hole(&at) || at.tumor < 1 || at.gland < 2.5f) return;
-    bool ghost = at.necrosis > 4 - 6 * phantom_unit(hash, 3);
+    if (in_hole(&at) || at.tumor < 1 || (at.gland < 2.5f && at.necrosis < 0) || vessel_distance(p->tile, x, y) < 3.5f) return;
+    bool collar = at.necrosis > 0 && in_collar(p->tile, x, y);
+    bool ghost = at.necrosis > 4 - 6 * phantom_unit(hash, 3) && !collar;
     if (ghost && (phantom_unit(hash, 4) > (p->section->ghost_glands ? 0.65f : 0.30f))) return;
     if (!ghost && phantom_unit(hash, 4) > 0.90f * at.density) return;
     phantom_gland gland = phantom_gland_at(p->section, x, y);
     float lumen = phantom_lumen_at(p->section, &gland, gland.depth, x, y);
     /* two or three layers at the base; the side towards the lumen is mostly free */
-    if (lumen < 4.5f + 3 * phantom_unit(hash, 5) && !(ghost && !p->section->ghost_glands)) return;
+    if (lumen < 4.5f + 3 * phantom_unit(hash, 5) && !collar && !(ghost && !p->section->ghost_glands)) return;
+    if (ghost && at.gland < 2.5f && p->section->ghost_glands) return;
     float gx, gy;
     gradient(p, x, y, &gx, &gy);
     cell c = {.x = x, .y = y, .hash = hash, .protein = 0.14f, .rough = 0.09f};
     c.a = phantom_clamp(vary(&c, 11, 5.6f, 0.16f), 3.2f, 8);
     c.b = phantom_clamp(vary(&c, 12, 2.9f, 0.16f), 1.7f, 4.3f);
-    if (gland.kind == PHANTOM_GLAND_SOLID || gland.depth > 34) {
+    if (gland.kind == PHANTOM_GLAND_SOLID || gland.depth > 34 || at.necrosis > 4) {
         c.a *= 0.85f;
         c.b *= 1.2f;
         point_anywhere(&c);
@@ -405,7 +462,7 @@ static void spindle(painter *p, uint32_t hash, float x, float y)
     if (in_hole(&at) || at.necrosis > -1 || phantom_unit(hash, 3) > 0.62f * at.density) return;
     bool stroma = at.tumor > 1 && at.gland < -2.5f,
          scar = at.tumor < -1 && (at.scar < -2 || (at.portal < -2 && phantom_unit(hash, 4) < 0.7f));
-    if (!stroma && !scar) return;
+    if ((!stroma && !scar) || vessel_distance(p->tile, x, y) < 2) return;
     if (scar && at.portal < 0 && in_portal_vessel(p->section, x, y)) return;
     float gx, gy;
     if (stroma) {
@@ -555,6 +612,7 @@ void phantom_paint_cells(const phantom_section *section, phantom_tile *tile)
     each_place(&p, 401, 17, 0.35f, vacuole);
     duct_nuclei(&p);
     each_place(&p, 403, 12.5f, 0.40f, spindle);
+    capillary_cells(&p);
     each_place(&p, 404, 6.9f, 0.30f, tumor_nucleus);
     each_place(&p, 405, 13, 0.45f, macrophage);
     each_place(&p, 406, 6.8f, 0.24f, lymphocyte);

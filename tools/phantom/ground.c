@@ -206,6 +206,25 @@ static paint dead(const painter *p, const phantom_place *place)
     return c;
 }
 
+/* Lumen and wall of small vessels; around some in necrosis, living cells. */
+static void capillaries(const painter *p, const phantom_place *place, bool in_dead, paint *c)
+{
+    for (int n = 0; n < p->tile->capillary_count; n++) {
+        const phantom_round *v = &p->tile->capillaries[n];
+        float dx = p->x - v->x, dy = p->y - v->y, reach = v->radius + 60;
+        if (dx * dx + dy * dy > reach * reach) continue;
+        float d = sqrtf(dx * dx + dy * dy) - v->radius + 1.5f * phantom_noise(p->section->seed + 241, p->x / 9, p->y / 9);
+        float collar = in_dead ? phantom_collar(v) : 0;
+        if (collar > 0 && d < collar) {
+            paint alive = {.haematoxylin = 0.10f + 0.05f * p->coarse, .protein = 0.24f * (1 + 0.26f * p->grain)};
+            add_site(p, &alive, PHANTOM_TUMOR_CYTOPLASM, place->patch);
+            mix_paint(c, alive, edge((collar - v->radius - d + 5 * p->coarse) * 0.2f));
+        }
+        mix_paint(c, (paint){.haematoxylin = 0.02f, .protein = 0.34f}, edge(2.2f - d));
+        mix_paint(c, (paint){.protein = 0.02f}, edge(-d));
+    }
+}
+
 static void paint_pixel(painter *p, const phantom_place *place)
 {
     phantom_tile *t = p->tile;
@@ -233,6 +252,7 @@ static void paint_pixel(painter *p, const phantom_place *place)
     }
     if (in_tumor > 0 && in_dead < 1) mix_paint(&c, tumor(p, place), in_tumor);
     if (in_dead > 0) mix_paint(&c, dead(p, place), in_dead * in_tumor);
+    if (in_tumor >= 1) capillaries(p, place, in_dead >= 1, &c);
     if (place->blood > 0) mix_paint(&c, (paint){.protein = 0.12f}, 0.8f * phantom_step(0, 0.08f, place->blood));
     float hole = place->tear < 12 ? edge(-phantom_tear_at(s, p->x, p->y)) : 0;
     mix_paint(&c, (paint){0}, hole);
@@ -283,10 +303,13 @@ void phantom_paint_ground(const phantom_section *section, phantom_tile *tile)
     memset(tile->protein, 0, bytes);
     memset(tile->mark, 0, 2 * bytes);
     memset(tile->pigment, 0, bytes);
+    tile->capillary_count = 0;
     find_nodes(&p);
     if (!tile->empty) {
         float x0 = (float)tile->x0 * PHANTOM_MPP, y0 = (float)tile->y0 * PHANTOM_MPP, side = PHANTOM_SIDE * PHANTOM_MPP;
         find_hepatocytes(&p);
+        tile->capillary_count =
+            phantom_capillaries_near(section, x0, y0, x0 + side, y0 + side, tile->capillaries, PHANTOM_CAPILLARIES);
         float cx, cy;
         phantom_to_case(section, x0 + 0.5f * side, y0 + 0.5f * side, &cx, &cy);
         p.portal_count = phantom_portals_near(section, cx - 120, cy - 120, cx + 120, cy + 120, p.portals, PORTAL_LIMIT);

@@ -11,7 +11,8 @@ enum {
     PHANTOM_TILE = 256,
     PHANTOM_MARGIN = 8,
     PHANTOM_SIDE = PHANTOM_TILE + 2 * PHANTOM_MARGIN,
-    PHANTOM_AREA = PHANTOM_SIDE * PHANTOM_SIDE
+    PHANTOM_AREA = PHANTOM_SIDE * PHANTOM_SIDE,
+    PHANTOM_CAPILLARIES = 48
 };
 
 typedef struct {
@@ -23,6 +24,8 @@ typedef struct {
     float pigment[PHANTOM_AREA];
     float thickness[PHANTOM_AREA], focus[PHANTOM_AREA];
     uint8_t class_of[PHANTOM_AREA];
+    phantom_round capillaries[PHANTOM_CAPILLARIES]; /* in reach of the tile */
+    int capillary_count;
     float work[4][PHANTOM_AREA]; /* for developing */
 } phantom_tile;
 

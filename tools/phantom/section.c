@@ -337,6 +337,31 @@ float phantom_lumen_at(const phantom_section *s, const phantom_gland *gland, flo
     return fmaxf(least, 0.7f * gland->lining - depth) + wave;
 }
 
+float phantom_collar(const phantom_round *capillary)
+{
+    return phantom_unit(capillary->hash, 5) < 0.3f ? capillary->radius + 18 + 22 * phantom_unit(capillary->hash, 6) : 0;
+}
+
+int phantom_capillaries_near(const phantom_section *s, float x0, float y0, float x1, float y1, phantom_round *out, int limit)
+{
+    enum { SPACING = 105, REACH = 60 };
+    int count = 0;
+    for (int32_t j = phantom_floor((y0 - REACH) / SPACING); j <= phantom_floor((y1 + REACH) / SPACING); j++) {
+        for (int32_t i = phantom_floor((x0 - REACH) / SPACING); i <= phantom_floor((x1 + REACH) / SPACING); i++) {
+            uint32_t h = phantom_hash(s->seed + 91, i, j);
+            float u = phantom_unit(h, 3);
+            phantom_round c = {((float)i + phantom_unit(h, 1)) * SPACING, ((float)j + phantom_unit(h, 2)) * SPACING,
+                               3.5f + 9 * u * u, h};
+            if (phantom_unit(h, 4) > 0.7f || count == limit) continue;
+            phantom_depths d = phantom_section_depths(s, c.x, c.y);
+            if (d.tumor < 12 || d.tissue < 12) continue;
+            if (d.necrosis < 25 && phantom_gland_at(s, c.x, c.y).depth > -c.radius - 2) continue;
+            out[count++] = c;
+        }
+    }
+    return count;
+}
+
 /* ---- all at once ---- */
 
 static float ridge(uint32_t seed, float x, float y, float wave)

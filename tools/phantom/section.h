@@ -94,6 +94,10 @@ typedef struct {
     float x, y, radius;
     uint32_t hash;
 } phantom_round;
+/* Small vessels of the tumor's stroma, in dead tumor too, where some keep a collar of living cells; for the square, as below. */
+int phantom_capillaries_near(const phantom_section *section, float x0, float y0, float x1, float y1, phantom_round *out, int limit);
+/* um from a small vessel within which cells live on in necrosis; 0: it has no collar. */
+float phantom_collar(const phantom_round *capillary);
 /* Portal tracts whose reach touches the square [x0, x1] x [y0, y1]; returns how many were written. */
 int phantom_portals_near(const phantom_section *section, float x0, float y0, float x1, float y1, phantom_round *out, int limit);
 /* um to the walls of a portal tract's vein, bile duct and artery, negative inside; the places are in the case's frame. */
