@@ -42,7 +42,7 @@ typedef struct {
     cdu_segmenter *segmenter;
     size_t validation_slides;
     cdu_checkpoint state;          /* its weights and momentum are those of the last save */
-    uint64_t steps_per_epoch, last_step, saved_step;
+    uint64_t steps_per_epoch, first_step, last_step, saved_step;
     double saved_at, train_seconds, timed_seconds;
     uint64_t timed_steps;
     float loss;
@@ -174,6 +174,7 @@ static cdu_status begin_state(run *r, cdu_error *error)
     }
     CDU_TRY(describe(r, &state->about, error));
     r->saved_step = found ? state->step : UINT64_MAX;
+    r->first_step = state->step;
     r->saved_at = cdu_seconds();
     return cdu_model_load(r->graph, r->program, &state->weights, error);
 }
@@ -292,7 +293,7 @@ static cdu_status one_step(run *r, cdu_error *error)
     r->state.step++;
     char note[96];
     snprintf(note, sizeof note, "loss %.4f, %.3f s a step", (double)r->loss, took);
-    cdu_progress_update(&r->bar, r->state.step, note);
+    cdu_progress_update(&r->bar, r->state.step - r->first_step, note);
     return cdu_train_log_step(r->log, r->state.step, batch.epoch + 1, loss[0], rate, took, error);
 }
 
@@ -335,7 +336,7 @@ cdu_status cdu_train(const cdu_train_options *options, cdu_train_result *result,
     run r = {.options = options, .lock = -1};
     cdu_status status = prepare(&r, error);
     if (status == CDU_OK) {
-        r.bar = cdu_progress_begin("training", r.last_step);
+        r.bar = cdu_progress_begin("training", r.last_step > r.first_step ? r.last_step - r.first_step : 0);
         status = loop(&r, error);
         cdu_progress_end(&r.bar);
         if (status == CDU_OK) status = finish(&r, error);

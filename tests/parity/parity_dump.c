@@ -1,5 +1,5 @@
 /* parity_dump.c: trains the network for some steps on seeded inputs and writes all that came of it as a safetensors file, for tests/parity/run
- * to compare with PyTorch.
+ * to compare with PyTorch, and the initial weights as a model file, OUT.model.
  * Usage: parity_dump DEVICE KIND WIDTH DEPTH BATCH SIZE ORDER CD-ORDER MEAN INPUT SEED STEPS RATE OUT */
 #include <stdio.h>
 #include <stdlib.h>
@@ -116,7 +116,14 @@ static cdu_status train(session *s, uint32_t steps, float rate, cdu_error *error
     return status;
 }
 
-static cdu_status prepare(session *s, const char *device, const cdu_model_settings *settings, bool mean_of_pixels, cdu_error *error)
+static cdu_status write_model(const session *s, const cdu_model_settings *settings, const char *path, const cdu_weights *weights, cdu_error *error)
+{
+    cdu_model_about about = {.settings = *settings, .mpp = 1, .tile = s->size, .class_names = {"Background", "Tissue", "Tumor", "Necrosis"}};
+    return cdu_model_write(path, &about, weights, error);
+}
+
+static cdu_status prepare(session *s, const char *device, const cdu_model_settings *settings, bool mean_of_pixels, const char *model,
+                          cdu_error *error)
 {
     static const cdu_plan_options options = {.training = true, .update = cdu_sgd_update};
     uint32_t *tiles;
@@ -137,6 +144,7 @@ static cdu_status prepare(session *s, const char *device, const cdu_model_settin
     CDU_TRY(cdu_model_initialize(settings, s->seed, &weights, error));
     CDU_TRY(cdu_model_load(s->graph, s->program, &weights, error));
     cdu_status status = keep_weights(s, "initial.", &weights, error);
+    if (status == CDU_OK) status = write_model(s, settings, model, &weights, error);
     cdu_weights_free(&weights);
     return status;
 }
@@ -148,7 +156,9 @@ static cdu_status dump(char **a, cdu_error *error)
                                    .depth = (uint32_t)atoi(a[4]), .cd_filters = {6, 3}, .classes = CLASSES, .bgr = !strcmp(a[10], "bgr"),
                                    .relu_before_batch_norm = !strcmp(a[7], "relu-bn"), .cd_relu_before_batch_norm = !strcmp(a[8], "relu-bn")};
     CDU_TRY(cdu_debug_load(error));
-    CDU_TRY(prepare(&s, a[1], &settings, !strcmp(a[9], "pixels"), error));
+    char model[1024];
+    snprintf(model, sizeof model, "%s.model", a[14]);
+    CDU_TRY(prepare(&s, a[1], &settings, !strcmp(a[9], "pixels"), model, error));
     CDU_TRY(train(&s, (uint32_t)atoi(a[12]), strtof(a[13], NULL), error));
     CDU_TRY(cdu_safe_write(a[14], &s.out, error));
     cdu_program_destroy(s.program);

@@ -124,6 +124,24 @@ Test(train, a_loss_that_is_not_finite_stops_and_keeps_the_last_good_state, .init
     cr_expect(same_files(in_run("a", "checkpoint.safetensors"), in_run("a", "kept")));
 }
 
+/* The n-th open, write, sync or rename fails: 73, and what is there goes on to the same bytes. */
+Test(train, a_full_disk_loses_nothing, .init = begin, .fini = end, .timeout = 120)
+{
+    static const uint64_t fails[] = {1, 5, 10, 14, 19, 27, 33};
+    MUST(train("whole", (cdu_train_options){0}, NULL, error));
+    for (size_t i = 0; i < sizeof fails / sizeof *fails; i++) {
+        cdu_error fault = {0};
+        cdu_file_fail_at(fails[i]);
+        cdu_status status = train("full", (cdu_train_options){.resume = i > 0}, NULL, &fault);
+        cdu_file_fail_at(0);
+        cr_expect(status == CDU_CANNOT_WRITE || status == CDU_OK, "operation %d: %d %s", (int)fails[i], (int)status, fault.words);
+        if (!i) cr_expect_eq(status, CDU_CANNOT_WRITE);
+    }
+    MUST(train("full", (cdu_train_options){.resume = true}, NULL, error));
+    cr_expect(same_files(in_run("whole", "model.safetensors"), in_run("full", "model.safetensors")));
+    cr_expect(same_files(in_run("whole", "checkpoint.safetensors"), in_run("full", "checkpoint.safetensors")));
+}
+
 static size_t lines(const char *path)
 {
     FILE *file = fopen(path, "r");
