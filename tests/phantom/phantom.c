@@ -13,6 +13,7 @@
 #include "cdunet/study.h"
 #include "core/base/file.h"
 #include "core/slide/annotation.h"
+#include "tools/phantom/paint.h"
 #include "tools/phantom/set.h"
 
 static char folder[512];
@@ -130,6 +131,50 @@ Test(phantom, same_bytes_for_any_threads, .init = begin, .fini = end)
         if (i < 4)
             cr_assert(size[0] != size[2] || memcmp(bytes[0], bytes[2], size[0]) != 0, "another seed gives the same %s", files[i]);
         for (int k = 0; k < 3; k++) free(bytes[k]);
+    }
+}
+
+static void render_tile(const phantom_section *section, int32_t x, int32_t y, uint8_t *rgb, uint8_t *classes)
+{
+    phantom_tile *tile = calloc(1, sizeof *tile);
+    cr_assert_not_null(tile);
+    tile->x0 = x - PHANTOM_MARGIN;
+    tile->y0 = y - PHANTOM_MARGIN;
+    phantom_paint_ground(section, tile);
+    phantom_paint_cells(section, tile);
+    phantom_develop(section, tile, PHANTOM_TILE, PHANTOM_TILE, rgb, classes, PHANTOM_TILE);
+    free(tile);
+}
+
+/* A pixel is the same whichever tile it is painted in, so no seam can show. */
+Test(phantom, tiles_do_not_show)
+{
+    enum { SHIFT_X = 100, SHIFT_Y = 57 };
+    static uint8_t rgb[2][PHANTOM_TILE * PHANTOM_TILE * 3], classes[2][PHANTOM_TILE * PHANTOM_TILE];
+    phantom_shares shares = {.tissue = 0.25f, .tumor = 0.3f, .necrosis = 0.2f, .islands = 1};
+    cdu_error error = {0};
+    phantom_develop_prepare();
+    for (uint32_t a = 0; a < phantom_assay_count; a++) {
+        phantom_map map;
+        phantom_section section;
+        cr_assert_eq(phantom_map_make(77 + a, 512, 512, &shares, &map, &error), CDU_OK);
+        phantom_section_draw(77 + a, 1, &map, &phantom_assays[a], 512, 512, &section);
+        size_t differing = 0, compared = 0, tissue = 0;
+        for (int32_t at = 0; at < 768; at += 256) {
+            render_tile(&section, at, at, rgb[0], classes[0]);
+            render_tile(&section, at + SHIFT_X, at + SHIFT_Y, rgb[1], classes[1]);
+            for (int32_t y = SHIFT_Y; y < PHANTOM_TILE; y++) {
+                for (int32_t x = SHIFT_X; x < PHANTOM_TILE; x++) {
+                    size_t i = (size_t)y * PHANTOM_TILE + (size_t)x, k = (size_t)(y - SHIFT_Y) * PHANTOM_TILE + (size_t)(x - SHIFT_X);
+                    differing += memcmp(&rgb[0][3 * i], &rgb[1][3 * k], 3) != 0 || classes[0][i] != classes[1][k];
+                    tissue += classes[0][i] != 0;
+                    compared++;
+                }
+            }
+        }
+        cr_assert_eq(differing, 0, "%s: %zu of %zu pixels differ", phantom_assays[a].name, differing, compared);
+        cr_assert(tissue > compared / 4);
+        phantom_map_free(&map);
     }
 }
 

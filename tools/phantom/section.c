@@ -344,7 +344,7 @@ float phantom_collar(const phantom_round *capillary)
 
 int phantom_capillaries_near(const phantom_section *s, float x0, float y0, float x1, float y1, phantom_round *out, int limit)
 {
-    enum { SPACING = 105, REACH = 60 };
+    enum { SPACING = 105, REACH = 80 };
     int count = 0;
     for (int32_t j = phantom_floor((y0 - REACH) / SPACING); j <= phantom_floor((y1 + REACH) / SPACING); j++) {
         for (int32_t i = phantom_floor((x0 - REACH) / SPACING); i <= phantom_floor((x1 + REACH) / SPACING); i++) {
