@@ -17,8 +17,9 @@ enum { GUARD = 256, GUARD_BYTE = 0xA5 };
 struct cdu_device { cdu_ticket last; uint64_t allocated; cdu_device_info info; };
 struct cdu_buffer { cdu_device *device; unsigned char *bytes; uint64_t size; cdu_memory kind; bool mapped; };
 
-/* declared: for each binding CDU_READ, CDU_WRITE or both as the kernel's source says, 0 where that could not be read. */
-struct cdu_kernel { char name[64]; uint32_t bindings, params, declared[CDU_BINDINGS]; };
+/* declared: for each binding CDU_READ, CDU_WRITE or both as the kernel's source says, 0 where that could not be read.
+ * optional: under an #if, which is not evaluated here. */
+struct cdu_kernel { char name[64]; uint32_t bindings, params, declared[CDU_BINDINGS]; bool optional[CDU_BINDINGS]; };
 
 typedef struct { cdu_step step; char label[64]; } entry;
 struct cdu_list {
@@ -131,12 +132,16 @@ static void read_declarations(const char *source, cdu_kernel *kernel)
     const char *at = strstr(source, head);
     if (!at) return;
     const char *end = strstr(at, "BEGIN(");
+    int depth = 0;
     for (at += strlen(head); end && at < end; at++) {
+        if (!strncmp(at, "#if", 3)) depth++;
+        if (!strncmp(at, "#endif", 6)) depth--;
         if (isalnum((unsigned char)at[-1]) || at[-1] == '_') continue;
         for (size_t w = 0; w < sizeof words / sizeof words[0]; w++) {
             size_t length = strlen(words[w].word);
             unsigned number;
             if (strncmp(at, words[w].word, length) || sscanf(at + length, " ( %u", &number) != 1 || number >= CDU_BINDINGS) continue;
+            kernel->optional[number] = depth > 0;
             kernel->declared[number] |= words[w].access; /* several under #if: whatever any of them allows */
             break;
         }
@@ -167,7 +172,7 @@ static cdu_status kernel_create(cdu_device *device, const char *source, const ch
     snprintf(kernel->name, sizeof kernel->name, "%s", name);
     read_declarations(source, kernel);
     for (uint32_t i = bindings; i < CDU_BINDINGS; i++)
-        if (kernel->declared[i]) {
+        if (kernel->declared[i] && !kernel->optional[i]) {
             free(kernel);
             return cdu_fail(error, CDU_FAILED, "kernel %s declares buffer %u; the step says there are %u", name, i, bindings);
         }

@@ -34,7 +34,7 @@ static cdu_status infer(cdu_graph *graph, cdu_node *node, cdu_error *error)
     cdu_node_state(graph, node, "running_mean", shape.c, CDU_INIT_ZERO);
     cdu_node_state(graph, node, "running_var", shape.c, CDU_INIT_ONE);
     cdu_node_saved(graph, node, "saved", SAVED_ROWS * row_lanes(shape.c));
-    return CDU_OK;
+    return cdu_graph_status(graph, error);
 }
 
 static void params(cdu_draft *draft, const uint32_t *words, size_t count)

@@ -17,9 +17,10 @@ static cdu_status infer(cdu_graph *graph, cdu_node *node, cdu_error *error)
                         b.n, b.h, b.w, b.c, a.n, a.h, a.w);
     if (weight->storage != CDU_F32 || w.n != 1 || w.h != 1 || w.w != 1 || w.c != a.c)
         return cdu_fail(error, CDU_FAILED, "%s: %u class weights for %u classes", node->name, w.c, a.c);
-    cdu_graph_output(graph, cdu_node_output(graph, node, (cdu_shape){1, 1, 1, RESULT}, CDU_F32));
+    cdu_value result = cdu_node_output(graph, node, (cdu_shape){1, 1, 1, RESULT}, CDU_F32);
+    if (result != CDU_NO_VALUE) cdu_graph_output(graph, result);
     cdu_node_saved(graph, node, "divisor", 1);
-    return CDU_OK;
+    return cdu_graph_status(graph, error);
 }
 
 /* Pixels a group, from the pixels of a range: at most PARTS groups. */

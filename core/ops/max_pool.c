@@ -12,7 +12,7 @@ static cdu_status infer(cdu_graph *graph, cdu_node *node, cdu_error *error)
     shape.h /= 2;
     shape.w /= 2;
     cdu_node_output(graph, node, shape, CDU_F32);
-    return CDU_OK;
+    return cdu_graph_status(graph, error);
 }
 
 typedef struct { cdu_tensor x, y, dx; bool add; } pooling;

@@ -10,7 +10,7 @@ static cdu_status infer(cdu_graph *graph, cdu_node *node, cdu_error *error)
     if (node->inputs != 1 || x->storage != CDU_F32 || !x->shape.c || x->shape.c > CLASS_LIMIT)
         return cdu_fail(error, CDU_FAILED, "%s: softmax is for 1 to %d classes, not %u", node->name, CLASS_LIMIT, x->shape.c);
     cdu_node_output(graph, node, x->shape, CDU_F32);
-    return CDU_OK;
+    return cdu_graph_status(graph, error);
 }
 
 static cdu_status forward(cdu_lowering *l, const cdu_node *node, cdu_error *error)

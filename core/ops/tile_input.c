@@ -13,7 +13,7 @@ static cdu_status infer(cdu_graph *graph, cdu_node *node, cdu_error *error)
     shape.c = 3;
     cdu_node_output(graph, node, shape, CDU_F32);
     cdu_node_output(graph, node, tile->shape, CDU_U32);
-    return CDU_OK;
+    return cdu_graph_status(graph, error);
 }
 
 static cdu_status forward(cdu_lowering *l, const cdu_node *node, cdu_error *error)

@@ -14,7 +14,6 @@ static void all_right(void)
     cr_assert(failures.count == 0, "%u failures:\n%s", failures.count, failures.text);
 }
 
-/* Rows of every third index, and those that tell the most, where all would take too long. */
 static void every_row(cdu_op_variant variant, uint32_t vector_width, bool cpu_only, uint32_t *ran)
 {
     cdu_debug_set(CDU_DEBUG_POISON, true);
@@ -48,6 +47,22 @@ Test(operators, match_as_slices_of_a_concatenation)
 {
     uint32_t ran = 0;
     every_row((cdu_op_variant){.slice = true}, 0, false, &ran);
+    cr_assert(ran > 0);
+}
+
+/* Reads views, adds to gradients that are views. */
+Test(operators, match_where_inputs_are_views)
+{
+    uint32_t ran = 0;
+    every_row((cdu_op_variant){.view = true}, 0, false, &ran);
+    cr_assert(ran > 0);
+}
+
+/* Sets gradients in memory that held NaN: nothing may be left out. */
+Test(operators, write_all_of_a_gradient)
+{
+    uint32_t ran = 0;
+    every_row((cdu_op_variant){.relay = true}, 0, false, &ran);
     cr_assert(ran > 0);
 }
 
@@ -136,14 +151,6 @@ static void check_array(const cdu_op_row *row, cdu_op_data *d, cdu_op_array *a, 
     }
 }
 
-static bool finite_inputs(const cdu_op_data *d)
-{
-    for (uint32_t i = 0; i < d->ins; i++)
-        for (uint64_t e = 0; e < d->in[i].count; e++)
-            if (!isfinite(d->in[i].v[e])) return false;
-    return true;
-}
-
 Test(operators, loops_have_the_gradients_that_differences_show)
 {
     uint32_t checked = 0, kinks = 0;
@@ -161,7 +168,7 @@ Test(operators, loops_have_the_gradients_that_differences_show)
         cr_assert(cdu_graph_status(graph, &error) == CDU_OK, "%s: %s", row->name, error.words);
         cdu_op_data d;
         cdu_op_data_make(&d, row, graph, out, false, 11);
-        if (finite_inputs(&d)) {
+        if (cdu_op_finite(&d)) {
             row->forward(row, &d);
             row->backward(row, &d);
             for (uint32_t i = 0; i < d.ins; i++)

@@ -69,10 +69,10 @@ static void compare(const place *p, const cdu_op_array *a, const char *what, con
     if (!wrong) return;
     uint64_t c = at % a->dims[3], x = at / a->dims[3] % a->dims[2], y = at / a->dims[3] / a->dims[2] % a->dims[1];
     cdu_op_fail(p->failures,
-                "%s on %s (%s)%s%s%s: %s of '%s' (%u x %u x %u x %u): %llu of %llu differ; worst at (%llu, %llu, %llu, %llu): got %.9g, "
+                "%s on %s (%s)%s%s%s%s%s: %s of '%s' (%u x %u x %u x %u): %llu of %llu differ; worst at (%llu, %llu, %llu, %llu): got %.9g, "
                 "expected %.12g, off by %.3g, allowed %.3g",
                 p->row->name, p->gpu->id, p->gpu->info.name, p->variant.slice ? ", slices" : "", p->variant.exact ? ", integers" : "",
-                p->variant.ranges ? ", ranges" : "", what, a->name, a->dims[0], a->dims[1], a->dims[2], a->dims[3],
+                p->variant.ranges ? ", ranges" : "", p->variant.view ? ", views" : "", p->variant.relay ? ", relayed" : "", what, a->name, a->dims[0], a->dims[1], a->dims[2], a->dims[3],
                 (unsigned long long)wrong, (unsigned long long)a->count,
                 (unsigned long long)(at / a->dims[3] / a->dims[2] / a->dims[1]), (unsigned long long)y, (unsigned long long)x,
                 (unsigned long long)c, (double)got[at], expected[at], fabs((double)got[at] - expected[at]), slack[at] * factor);
@@ -95,25 +95,54 @@ typedef struct {
     cdu_graph *graph;
     cdu_program *program;
     cdu_value in[CDU_NODE_INPUTS], out[2], joined;  /* out: the operator once, or twice for slices */
+    cdu_value sink[CDU_NODE_INPUTS];                /* what else reads a view; its gradient is zero */
+    uint32_t sinks;
     cdu_op_data data[2];
     uint32_t copies;
     float *read;                /* everything read back, one after another */
     uint64_t used, capacity;
 } op_case;
 
+static bool differentiable(const cdu_op_row *row, uint32_t input)
+{
+    return row->backward && row->input[input].storage == CDU_F32 && !row->input[input].constant;
+}
+
+/* For each input that has a gradient: a second part and a reader of the whole concatenation, whose weights and gradient are zero. */
+static void add_sinks(op_case *c, const cdu_value *relayed)
+{
+    for (uint32_t i = 0; i < CDU_NODE_INPUTS && c->at.row->input[i].shape.n; i++) {
+        if (relayed[i] == c->in[i]) continue;
+        char name[3][16];
+        snprintf(name[0], sizeof name[0], "other%u", i);
+        snprintf(name[1], sizeof name[1], "pair%u", i);
+        snprintf(name[2], sizeof name[2], "sink%u", i);
+        cdu_value other = cdu_conv(c->graph, name[0], c->in[i], 1, 3, CDU_EPILOGUE_NONE);
+        cdu_value pair = cdu_graph_concat(c->graph, name[1], other, relayed[i]);
+        c->sink[c->sinks++] = cdu_conv(c->graph, name[2], pair, 1, 2, CDU_EPILOGUE_NONE);
+        cdu_graph_seed(c->graph, c->sink[c->sinks - 1]);
+    }
+}
+
 static cdu_status build(op_case *c, cdu_error *error)
 {
+    cdu_value relayed[CDU_NODE_INPUTS];
     const cdu_op_row *row = c->at.row;
     CDU_TRY(cdu_graph_create(&c->graph, error));
     for (uint32_t i = 0; i < CDU_NODE_INPUTS && row->input[i].shape.n; i++) {
         char name[16];
         snprintf(name, sizeof name, "input%u", i);
         c->in[i] = cdu_graph_input(c->graph, name, row->input[i].shape, row->input[i].storage);
-        if (row->backward && row->input[i].storage == CDU_F32 && !row->input[i].constant) cdu_graph_want_gradient(c->graph, c->in[i]);
-        if (row->backward && row->input[i].storage == CDU_F32 && !row->input[i].constant) cdu_graph_output_gradient(c->graph, c->in[i]);
+        if (differentiable(row, i)) cdu_graph_want_gradient(c->graph, c->in[i]);
+        if (differentiable(row, i)) cdu_graph_output_gradient(c->graph, c->in[i]);
+        relayed[i] = c->in[i];
+        if (!differentiable(row, i) || !(c->at.variant.view || c->at.variant.relay)) continue;
+        snprintf(name, sizeof name, "relay%u", i);
+        relayed[i] = cdu_conv(c->graph, name, c->in[i], 1, row->input[i].shape.c, CDU_EPILOGUE_NONE);
     }
     c->copies = c->at.variant.slice ? 2 : 1;
-    for (uint32_t k = 0; k < c->copies; k++) c->out[k] = row->build(c->graph, row, k ? "second" : "first", c->in);
+    for (uint32_t k = 0; k < c->copies; k++) c->out[k] = row->build(c->graph, row, k ? "second" : "first", relayed);
+    if (c->at.variant.view) add_sinks(c, relayed);
     CDU_TRY(cdu_graph_status(c->graph, error));
     c->joined = c->copies == 2 ? cdu_graph_concat(c->graph, "joined", c->out[0], c->out[1]) : c->out[0];
     CDU_TRY(cdu_graph_status(c->graph, error));
@@ -148,6 +177,25 @@ static cdu_value own_value(const op_case *c, uint32_t copy, uint32_t index)
     return cdu_graph_find(c->graph, c->data[copy].own[index].name);
 }
 
+/* Identity weights for the relays. The rest stays zero: seeds of the sinks, all other weights. */
+static cdu_status give_relays(op_case *c, cdu_error *error)
+{
+    cdu_status status = CDU_OK;
+    for (uint32_t i = 0; i < c->data[0].ins && status == CDU_OK; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "relay%u.weight", i);
+        cdu_value weight = cdu_graph_find(c->graph, name);
+        if (weight == CDU_NO_VALUE) continue;
+        uint32_t channels = c->at.row->input[i].shape.c;
+        float *identity = calloc((size_t)channels * channels, sizeof *identity);
+        if (!identity) abort();
+        for (uint32_t k = 0; k < channels; k++) identity[(size_t)k * channels + k] = 1;
+        status = cdu_program_write_parameter(c->program, weight, identity, error);
+        free(identity);
+    }
+    return status;
+}
+
 static cdu_status give(op_case *c, cdu_error *error)
 {
     cdu_status status = CDU_OK;
@@ -163,6 +211,7 @@ static cdu_status give(op_case *c, cdu_error *error)
             status = cdu_program_write_parameter(c->program, own_value(c, k, i), f, error);
             free(f);
         }
+    if (status == CDU_OK) status = give_relays(c, error);
     if (status != CDU_OK || !c->at.row->backward || c->at.row->own_loss) return status;
     /* the seed: the parts' gradients side by side in channels */
     const cdu_op_array *out = &d->out[0];
@@ -243,6 +292,14 @@ static cdu_status check_states(op_case *c, bool look, cdu_error *error)
     return CDU_OK;
 }
 
+bool cdu_op_finite(const cdu_op_data *d)
+{
+    for (uint32_t i = 0; i < d->ins; i++)
+        for (uint64_t e = 0; e < d->in[i].count; e++)
+            if (!isfinite(d->in[i].v[e])) return false;
+    return true;
+}
+
 static cdu_status run_and_check(op_case *c, const cdu_gpu *gpu, cdu_error *error)
 {
     const cdu_op_row *row = c->at.row;
@@ -256,6 +313,7 @@ static cdu_status run_and_check(op_case *c, const cdu_gpu *gpu, cdu_error *error
         row->forward(row, &c->data[k]);
         if (row->backward) row->backward(row, &c->data[k]);
     }
+    if ((c->at.variant.view || c->at.variant.relay) && !cdu_op_finite(&c->data[0])) return CDU_OK;    /* 0 * NaN is no identity */
     cdu_plan_options options = {.training = row->backward != NULL};
     CDU_TRY(cdu_program_create(c->graph, gpu, &options, &c->program, error));
     CDU_TRY(give(c, error));
@@ -283,6 +341,7 @@ static uint64_t image_limit(const op_case *c, const cdu_device_info *device)
 bool cdu_op_run(const cdu_gpu *gpu, const cdu_op_row *row, cdu_op_variant variant, float **bytes, uint64_t *size, cdu_op_failures *failures)
 {
     if ((variant.slice && (row->whole || row->own_loss)) || (variant.exact && !row->exact)) return false;
+    if ((variant.view || variant.relay) && !row->backward) return false;
     op_case c = {.at = {gpu, row, variant, failures}};
     cdu_error error = {0};
     cdu_gpu narrow = *gpu;
