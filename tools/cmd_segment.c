@@ -237,7 +237,7 @@ cdu_status cmd_segment(int argc, char **argv, cdu_error *error)
         { .name = "slide-mpp", .type = CDU_OPTION_FLOAT, .value = &a.slide_mpp, .argument = "X", .least = 0.01, .most = 10000,
           .help = "micrometres a pixel of the slide, where its file does not say" },
         { .name = "tile", .type = CDU_OPTION_UNSIGNED, .value = &a.tile, .argument = "N", .least = 16, .most = 8192,
-          .help = "pixels of a tile's side; the model's training tile if not given" },
+          .help = "pixels of a tile's side; the model's training tile, at least 512, if not given" },
         { .name = "batch", .type = CDU_OPTION_UNSIGNED, .value = &a.batch, .argument = "N", .least = 1, .most = 256,
           .help = "tiles at once; chosen by the device if not given" },
         { .name = "smallest", .type = CDU_OPTION_FLOAT, .value = &a.smallest, .argument = "UM2", .fallback = "400", .least = 0,

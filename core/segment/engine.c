@@ -15,6 +15,9 @@
 #include "core/segment/reader.h"
 
 enum { TILE_LIMIT = 8192, BATCH_LIMIT = 256 };
+/* Networks trained on small tiles run on larger ones: what the zero padding at a tile's border does reaches about 90 pixels far
+ * at depth 5, so small tiles would show as blocks. */
+enum { DEFAULT_TILE = 512 };
 
 struct cdu_segmenter {
     const cdu_gpu *gpu;
@@ -100,10 +103,10 @@ static cdu_status settle(cdu_segmenter *s, const cdu_segment_settings *settings,
 {
     const uint32_t unit = 1u << (s->about.settings.depth - 1);
     s->tile = settings->tile ? settings->tile : s->about.tile;
-    if (!s->tile) s->tile = 512;
+    if (!settings->tile && s->tile < DEFAULT_TILE) s->tile = DEFAULT_TILE;
     if (s->tile % unit || s->tile < unit || s->tile > TILE_LIMIT)
         return cdu_fail(error, CDU_USAGE, "tiles of %u pixels: this model needs a multiple of %u up to %d", s->tile, unit, TILE_LIMIT);
-    s->halo = settings->halo ? settings->halo : s->tile / 4;
+    s->halo = settings->halo ? settings->halo : s->tile / 8 * 3;
     if (!settings->halo && s->halo > unit) s->halo = s->halo / unit * unit; /* every tile's pooling then starts at like places */
     if (s->halo > s->tile / 2)
         return cdu_fail(error, CDU_USAGE, "a halo of %u pixels: at most half of the tile's %u is possible", s->halo, s->tile);

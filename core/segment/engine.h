@@ -9,8 +9,8 @@
 typedef struct cdu_segmenter cdu_segmenter;
 
 typedef struct {
-    uint32_t tile;      /* pixels; 0: the model's training tile */
-    uint32_t halo;      /* pixels that neighbouring tiles share, at most half of the tile; 0: a quarter of it */
+    uint32_t tile;      /* pixels; 0: the model's training tile, at least 512 */
+    uint32_t halo;      /* pixels that neighbouring tiles share, at most half of the tile; 0: three eighths of it */
     uint32_t batch;     /* 0: chosen by device */
     bool keep_glass;    /* run the network on glass too, instead of calling it background at once */
 } cdu_segment_settings;
