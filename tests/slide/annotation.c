@@ -187,6 +187,7 @@ Test(annotation, writes_what_it_reads)
     cr_assert(cdu_file_read(first, 1 << 20, &a, &a_size, &error) == CDU_OK);
     cr_assert(cdu_file_read(second, 1 << 20, &b, &b_size, &error) == CDU_OK);
     cr_assert(a_size == b_size && !memcmp(a, b, a_size));
+    cr_assert(strstr(a, "[[[0.5,-0.25],[1000000.13,0],[8,8.1],[0.5,-0.25]],[[2,2],[4,2],[4,4],[2,2]]]") != NULL);
     /* ids: version 4, different within a file, different for another seed */
     const char *id = strstr(a, "\"id\":\""), *next = strstr(id + 1, "\"id\":\"");
     cr_assert(id[6 + 14] == '4' && strchr("89ab", id[6 + 19]) && id[6 + 36] == '"');

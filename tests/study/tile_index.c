@@ -206,20 +206,38 @@ Test(tile_index, takes_label_images)
     cdu_study_free(study);
 }
 
+Test(tile_index, frequencies_count_slides_with_the_class_only)
+{
+    put_slide("a.png", 64, 32, 0, 64);
+    put_slide("b.png", 32, 32, 0, 32);
+    put_boxes("a.geojson", 2, (const char *const[]){"Tissue", "Tumor"}, (const int[][4]){{0, 0, 40, 32}, {40, 0, 60, 32}});
+    put_boxes("b.geojson", 1, (const char *const[]){"Tissue"}, (const int[][4]){{0, 0, 16, 32}});
+    put("slides.csv", "slide,annotation,split,mpp\na.png,a.geojson,train,1\nb.png,b.geojson,train,1\n");
+    cdu_study *study = read_study("tiles: {size: 32, stride: 32}\nsplit: {validation: 0}\n");
+    cdu_tile_index index = build(study, CDU_SPLIT_TRAIN, 2);
+    cr_assert(index.count == 3 && index.tiles[2].slide == 1);
+    cr_assert(index.class_pixels[0] == 20 * 32 && index.class_pixels[1] == 56 * 32 && index.class_pixels[2] == 20 * 32);
+    cr_assert(index.present_pixels[0] == 96 * 32 && index.present_pixels[1] == 96 * 32);
+    cr_assert(index.present_pixels[2] == 64 * 32); /* the second slide has no tumor */
+    cr_assert(index.present_pixels[3] == 0);
+    cdu_tile_index_free(&index);
+    cdu_study_free(study);
+}
+
 Test(tile_index, median_frequency_by_hand)
 {
-    /* slide 1: 60 background, 30 tissue, 10 tumor; slide 2: 50 background, 50 tissue. Frequencies: background 110/200 = 0.55, tissue 80/200 = 0.4,
-     * tumor 10/100 = 0.1; median 0.4; weights 0.4/0.55, 1, 4; necrosis, without pixels, 0 */
+    /* slide 1: 10 background, 60 tissue, 30 tumor; slide 2: 50 tissue, 50 tumor. Frequencies: background 10/100 = 0.1, tissue 110/200 = 0.55,
+     * tumor 80/200 = 0.4; median 0.4; weights 4, 0.4/0.55, 1; necrosis, without pixels, 0 */
     cdu_study study = {.train = {.median_frequency = true}};
-    cdu_tile_index index = {.classes = 4, .class_pixels = {110, 80, 10, 0}, .present_pixels = {200, 200, 100, 0}};
+    cdu_tile_index index = {.classes = 4, .class_pixels = {10, 110, 80, 0}, .present_pixels = {100, 200, 200, 0}};
     float weights[CDU_CLASS_LIMIT];
     cdu_class_weights(&study, &index, weights);
-    cr_assert(fabsf(weights[0] - 0.727272727f) < 1e-6f && weights[1] == 1 && fabsf(weights[2] - 4) < 1e-6f && weights[3] == 0 && weights[4] == 0);
+    cr_assert(fabsf(weights[0] - 4) < 1e-6f && fabsf(weights[1] - 0.727272727f) < 1e-6f && weights[2] == 1 && weights[3] == 0 && weights[4] == 0);
     /* an even number: the mean of the two in the middle, (0.1 + 0.4) / 2 */
     index.class_pixels[3] = 4;
     index.present_pixels[3] = 100;
     cdu_class_weights(&study, &index, weights);
-    cr_assert(fabsf(weights[1] - 0.625f) < 1e-6f && fabsf(weights[3] - 6.25f) < 1e-5f);
+    cr_assert(fabsf(weights[2] - 0.625f) < 1e-6f && fabsf(weights[3] - 6.25f) < 1e-5f);
     study.train.median_frequency = false;
     cdu_class_weights(&study, &index, weights);
     cr_assert(weights[0] == 1 && weights[3] == 1 && weights[4] == 0);
