@@ -398,6 +398,18 @@ Test(slide, broken_png)
     free(bytes);
 }
 
+Test(slide, half_a_jpeg_is_refused)
+{
+    char path[CDU_PATH_LIMIT];
+    data_path(path, "crc-val-he/ADI/ADI-TCGA-ALPPQLSF_106.jpg");
+    size_t size;
+    char *bytes = whole_file(path, &size);
+    scratch_path(path, "half.jpg");
+    write_bytes(path, bytes, size / 2);
+    must_refuse(path, 1, CDU_BAD_DATA, "JPEG");
+    free(bytes);
+}
+
 Test(slide, broken_jpeg)
 {
     char path[CDU_PATH_LIMIT];
@@ -492,4 +504,32 @@ Test(slide, glass_is_found_with_caution)
     cr_assert_gt(share, 0.97);
     share = tissue_share("slides/test3-DAPI-2-387.ndpi", 0); /* dark: nothing is glass */
     cr_assert_eq(share, 1);
+}
+
+/* Smooth patches little darker, or little redder, than the glass around them are tissue; the glass's own shade is not. */
+Test(slide, pale_tissue_is_tissue)
+{
+    enum { SIDE = 512, CELL = 64 };
+    static const uint8_t shades[3][3] = { { 222, 224, 226 }, { 243, 226, 236 }, { 241, 241, 243 } };
+    char path[CDU_PATH_LIMIT];
+    scratch_path(path, "pale.png");
+    uint8_t *rgb = malloc(SIDE * SIDE * 3);
+    for (int i = 0; i < SIDE * SIDE; i++) {
+        int x = i % SIDE / CELL, y = i / SIDE / CELL;
+        for (int c = 0; c < 3; c++) rgb[i * 3 + c] = y == 4 && x % 3 == 1 ? shades[x / 3][c] : (uint8_t)(242 + c % 2);
+    }
+    write_png(path, SIDE, SIDE, PNG_FORMAT_RGB, rgb);
+    free(rgb);
+    cdu_slide *slide;
+    uint8_t *cells;
+    uint32_t columns, rows;
+    MUST(cdu_slide_open(path, 1, &slide, error));
+    MUST(cdu_slide_find_tissue(slide, 1, CELL, &cells, &columns, &rows, error));
+    cr_assert(columns == 8 && rows == 8);
+    cr_assert_eq(cells[4 * 8 + 1], 1, "gray tissue");
+    cr_assert_eq(cells[4 * 8 + 4], 1, "pink tissue");
+    cr_assert_eq(cells[4 * 8 + 7], 0, "glass");
+    for (int i = 0; i < 16; i++) cr_assert_eq(cells[i], 0, "glass far off");
+    free(cells);
+    cdu_slide_close(slide);
 }
