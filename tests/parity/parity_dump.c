@@ -1,5 +1,6 @@
 /* parity_dump.c: trains the network for some steps on seeded inputs and writes all that came of it as a safetensors file, for tests/parity/run
- * to compare with PyTorch, and the initial weights as a model file, OUT.model.
+ * to compare with PyTorch, and the initial weights as a model file, OUT.model. With the
+ * device `none` only tiles and initial weights are written.
  * Usage: parity_dump DEVICE KIND WIDTH DEPTH BATCH SIZE ORDER CD-ORDER MEAN INPUT SEED STEPS RATE OUT */
 #include <stdio.h>
 #include <stdlib.h>
@@ -122,29 +123,35 @@ static cdu_status write_model(const session *s, const cdu_model_settings *settin
     return cdu_model_write(path, &about, weights, error);
 }
 
-static cdu_status prepare(session *s, const char *device, const cdu_model_settings *settings, bool mean_of_pixels, const char *model,
-                          cdu_error *error)
+static cdu_status open_program(session *s, const char *device, const cdu_model_settings *settings, bool mean_of_pixels, const uint32_t *tiles,
+                               const cdu_weights *weights, cdu_error *error)
 {
     static const cdu_plan_options options = {.training = true, .update = cdu_sgd_update};
-    uint32_t *tiles;
-    cdu_weights weights;
     CDU_TRY(cdu_gpu_open(device, false, false, &s->gpu, error));
     CDU_TRY(cdu_graph_create(&s->graph, error));
     CDU_TRY(cdu_model_build_training(s->graph, settings, s->batch, s->size, s->size, mean_of_pixels, &s->values, error));
     cdu_graph_output(s->graph, s->values.logits);
     CDU_TRY(cdu_program_create(s->graph, &s->gpu, &options, &s->program, error));
+    CDU_TRY(cdu_program_write(s->program, s->values.tile, tiles, error));
+    CDU_TRY(cdu_program_write(s->program, s->values.class_weight, class_weight, error));
+    return cdu_model_load(s->graph, s->program, weights, error);
+}
+
+static cdu_status prepare(session *s, const char *device, const cdu_model_settings *settings, bool mean_of_pixels, const char *model,
+                          cdu_error *error)
+{
+    uint32_t *tiles;
+    cdu_weights weights;
     CDU_TRY(cdu_allocate(&tiles, (size_t)s->batch * s->size * s->size, sizeof *tiles, error));
     make_tiles(s, tiles);
     uint64_t dims[4] = {s->batch, s->size, s->size, 4};
     CDU_TRY(cdu_safe_add(&s->out, "tiles", CDU_SAFE_U8, dims, 4, tiles, error));
     uint32_t classes = CLASSES;
     CDU_TRY(keep(s, "", "class_weight", &classes, 1, class_weight, error));
-    CDU_TRY(cdu_program_write(s->program, s->values.tile, tiles, error));
-    CDU_TRY(cdu_program_write(s->program, s->values.class_weight, class_weight, error));
     CDU_TRY(cdu_model_initialize(settings, s->seed, &weights, error));
-    CDU_TRY(cdu_model_load(s->graph, s->program, &weights, error));
     cdu_status status = keep_weights(s, "initial.", &weights, error);
     if (status == CDU_OK) status = write_model(s, settings, model, &weights, error);
+    if (status == CDU_OK && strcmp(device, "none") != 0) status = open_program(s, device, settings, mean_of_pixels, tiles, &weights, error);
     cdu_weights_free(&weights);
     return status;
 }
@@ -159,8 +166,9 @@ static cdu_status dump(char **a, cdu_error *error)
     char model[1024];
     snprintf(model, sizeof model, "%s.model", a[14]);
     CDU_TRY(prepare(&s, a[1], &settings, !strcmp(a[9], "pixels"), model, error));
-    CDU_TRY(train(&s, (uint32_t)atoi(a[12]), strtof(a[13], NULL), error));
+    if (s.program) CDU_TRY(train(&s, (uint32_t)atoi(a[12]), strtof(a[13], NULL), error));
     CDU_TRY(cdu_safe_write(a[14], &s.out, error));
+    if (!s.program) return CDU_OK;
     cdu_program_destroy(s.program);
     cdu_graph_destroy(s.graph);
     cdu_gpu_close(&s.gpu);
