@@ -1,6 +1,7 @@
-/* backend.h: all that core asks of a runtime. A backend knows buffers, kernels and lists of steps; no operators, shapes or models.
- * Threads: kernel_create may run on several threads at once; everything else on the thread that opened the device.
- * Order: segments submitted to one lane run in order, each sees all writes of those before it; across lanes the host waits first. */
+/* backend.h: all that core asks of a runtime. A backend knows buffers, kernels and lists of steps; no operators, shapes or
+ * models. Threads: kernel_create may run on several threads at once; everything else on the thread that opened the device.
+ * Order: segments submitted to one lane run in order, each sees all writes of those before it; across lanes the host waits
+ * first. */
 #ifndef CDU_BACKENDS_BACKEND_H
 #define CDU_BACKENDS_BACKEND_H
 
@@ -54,7 +55,7 @@ typedef struct {                                            /* one const table a
     void (*close)(cdu_device *);
     cdu_status (*budget)(cdu_device *, uint64_t *free_bytes, cdu_error *); /* asked again before each plan */
 
-    cdu_status (*buffer_create)(cdu_device *, uint64_t bytes, cdu_memory, cdu_buffer **, cdu_error *); /* zeroed; pages are touched */
+    cdu_status (*buffer_create)(cdu_device *, uint64_t bytes, cdu_memory, cdu_buffer **, cdu_error *); /* zeroed, touched */
     void (*buffer_destroy)(cdu_buffer *);
     /* UPLOAD, READBACK and SHARED only; nothing that uses the buffer may be running. */
     cdu_status (*buffer_map)(cdu_buffer *, uint64_t offset, uint64_t bytes, uint32_t access, void **, cdu_error *);
@@ -71,8 +72,8 @@ typedef struct {                                            /* one const table a
      * `patch` may be null where no step binds it. Kernels and buffers must outlive the list. */
     cdu_status (*list_create)(cdu_device *, const cdu_step *, uint32_t count, cdu_buffer *patch, cdu_list **, cdu_error *);
     void (*list_destroy)(cdu_list *);
-    /* Writes patch_data into the list's patch buffer, then runs the segment. At most CDU_PATCH_BYTES; null: unchanged.
-     * A segment is in flight once: for overlap build two lists. The last thing a segment does is write its ticket for wait to check. */
+    /* Writes patch_data into the list's patch buffer, then runs the segment. At most CDU_PATCH_BYTES; null: unchanged. A segment
+     * is in flight once: for overlap build two lists. The last thing a segment does is write its ticket for wait to check. */
     cdu_status (*submit)(cdu_list *, uint32_t segment, cdu_lane, const void *patch_data, uint32_t bytes, cdu_ticket *, cdu_error *);
     cdu_status (*wait)(cdu_device *, cdu_ticket, uint64_t timeout_ns, cdu_progress *, cdu_error *); /* 0 polls; sleeps, no spin */
     cdu_status (*times)(cdu_list *, uint32_t segment, uint64_t *ns_of_each_step, cdu_error *);      /* device opened timed */

@@ -43,10 +43,14 @@ static bool folder_of(char folder[CDU_PATH_LIMIT])
     const char *own = getenv("CDUNET_CACHE"), *shared = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
     int used;
     if (own && !strcmp(own, "off")) return false;
-    if (own && *own) used = snprintf(folder, CDU_PATH_LIMIT, "%s", own);
-    else if (shared && *shared == '/') used = snprintf(folder, CDU_PATH_LIMIT, "%s/cdunet", shared);
-    else if (home && *home) used = snprintf(folder, CDU_PATH_LIMIT, "%s/.cache/cdunet", home);
-    else return false;
+    if (own && *own)
+        used = snprintf(folder, CDU_PATH_LIMIT, "%s", own);
+    else if (shared && *shared == '/')
+        used = snprintf(folder, CDU_PATH_LIMIT, "%s/cdunet", shared);
+    else if (home && *home)
+        used = snprintf(folder, CDU_PATH_LIMIT, "%s/.cache/cdunet", home);
+    else
+        return false;
     return used > 0 && used < CDU_PATH_LIMIT;
 }
 
@@ -92,8 +96,8 @@ void cdu_cache_store(const char *kind, cdu_cache_key key, const void *bytes, siz
     cdu_status status = cdu_folder_create(folder, &error);
     if (status == CDU_OK) status = cdu_file_write(path, file, sizeof h + size, &error);
     if (status != CDU_OK && !atomic_flag_test_and_set(&warned))
-        cdu_log(CDU_LOG_WARNING, "compiled kernels are not kept: %s; CDUNET_CACHE=folder names another place, CDUNET_CACHE=off none",
-                error.words);
+        cdu_log(CDU_LOG_WARNING,
+                "compiled kernels are not kept: %s; CDUNET_CACHE=folder names another place, CDUNET_CACHE=off none", error.words);
     free(file);
 }
 

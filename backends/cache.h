@@ -1,7 +1,7 @@
-/* cache.h: compiled kernels on disk, in $XDG_CACHE_HOME/cdunet, else ~/.cache/cdunet; CDUNET_CACHE names another folder or, as "off",
- * switches it off, as does CDUNET_DEBUG=no-cache. An entry carries its key and a checksum; a damaged one is as good as none. A cache
- * never fails a run: a folder that cannot be written gives one warning. Nothing is ever removed from it.
- * Threads: all functions may be called from any thread, and from several processes. */
+/* cache.h: compiled kernels on disk, in $XDG_CACHE_HOME/cdunet, else ~/.cache/cdunet; CDUNET_CACHE names another folder or, as
+ * "off", switches it off, as does CDUNET_DEBUG=no-cache. An entry carries its key and a checksum; a damaged one is as good as
+ * none. A cache never fails a run: a folder that cannot be written gives one warning. Nothing is ever removed from it. Threads:
+ * all functions may be called from any thread, and from several processes. */
 #ifndef CDU_BACKENDS_CACHE_H
 #define CDU_BACKENDS_CACHE_H
 

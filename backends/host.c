@@ -13,12 +13,14 @@
 /* A library beside `program`, or in the lib folder beside its folder: where an installation puts its own. */
 static void *open_beside(const char *program, const char *name)
 {
-    static const char *const folders[] = {"", "../", "../lib/", "../lib64/", "../lib/x86_64-linux-gnu/", "../lib/aarch64-linux-gnu/"};
+    static const char *const folders[] = {
+        "", "../", "../lib/", "../lib64/", "../lib/x86_64-linux-gnu/", "../lib/aarch64-linux-gnu/"};
     const char *slash = strrchr(program, '/');
     if (!slash) return NULL;
     for (size_t i = 0; i < sizeof folders / sizeof folders[0]; i++) {
         char path[5000];
-        if (snprintf(path, sizeof path, "%.*s/%s%s", (int)(slash - program), program, folders[i], name) >= (int)sizeof path) continue;
+        if (snprintf(path, sizeof path, "%.*s/%s%s", (int)(slash - program), program, folders[i], name) >= (int)sizeof path)
+            continue;
         if (access(path, R_OK)) continue;
         void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
         if (library) return library;
@@ -79,8 +81,10 @@ void cdu_host_pause(uint32_t *round)
 {
     /* 20 us at first: the shortest segments; 1 ms in the end: a thousand polls a second cost nothing */
     uint64_t microseconds = 20 + 5 * (uint64_t)*round;
-    if (microseconds > 1000) microseconds = 1000;
-    else ++*round;
+    if (microseconds > 1000)
+        microseconds = 1000;
+    else
+        ++*round;
     nanosleep(&(struct timespec){.tv_nsec = (long)(microseconds * 1000)}, NULL);
 }
 

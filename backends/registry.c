@@ -21,7 +21,10 @@ const cdu_backend *const cdu_backends[] = {
     NULL,
 };
 
-typedef struct { cdu_device_row *rows; size_t count, room; } table;
+typedef struct {
+    cdu_device_row *rows;
+    size_t count, room;
+} table;
 
 static cdu_status append(const cdu_backend *backend, table *t, char *missing, size_t missing_size, cdu_error *error)
 {
@@ -64,11 +67,14 @@ static void test_row(cdu_device_row *row)
     cdu_error error = {0};
     cdu_status status = cdu_gpu_open(row->id, false, false, &gpu, &error);
     if (status == CDU_OK) cdu_gpu_close(&gpu);
-    if (status == CDU_OK) snprintf(row->self_test, sizeof row->self_test, "passed");
-    else snprintf(row->self_test, sizeof row->self_test, "failed: %.150s", error.words);
+    if (status == CDU_OK)
+        snprintf(row->self_test, sizeof row->self_test, "passed");
+    else
+        snprintf(row->self_test, sizeof row->self_test, "failed: %.150s", error.words);
 }
 
-cdu_status cdu_devices_list(bool self_test, cdu_device_row **out, uint32_t *count, char *missing, size_t missing_size, cdu_error *error)
+cdu_status cdu_devices_list(bool self_test, cdu_device_row **out, uint32_t *count, char *missing, size_t missing_size,
+                            cdu_error *error)
 {
     table t = {0};
     if (missing && missing_size) missing[0] = 0;

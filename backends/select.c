@@ -72,7 +72,8 @@ cdu_status cdu_select(const cdu_device_row *rows, uint32_t count, const char *na
     char there[512];
     list_names(rows, count, there, sizeof there);
     if (!count)
-        return cdu_fail(error, CDU_NO_DEVICE, "there is no device: install an OpenCL or Vulkan driver (Debian, without a GPU: pocl-opencl-icd)");
+        return cdu_fail(error, CDU_NO_DEVICE,
+                        "there is no device: install an OpenCL or Vulkan driver (Debian, without a GPU: pocl-opencl-icd)");
     if (!name || !*name || !strcmp(name, "auto")) {
         uint32_t best = 0;
         for (uint32_t i = 1; i < count; i++)
@@ -86,7 +87,8 @@ cdu_status cdu_select(const cdu_device_row *rows, uint32_t count, const char *na
     for (uint32_t i = 0; i < count; i++) {
         if (!contains(rows[i].info.name, name)) continue;
         if (found < count && !same_card(&rows[found], &rows[i]))
-            return cdu_fail(error, CDU_NO_DEVICE, "\"%s\" may mean %s or %s; there are: %s", name, rows[found].id, rows[i].id, there);
+            return cdu_fail(error, CDU_NO_DEVICE, "\"%s\" may mean %s or %s; there are: %s", name, rows[found].id, rows[i].id,
+                            there);
         if (found == count) found = i;
     }
     if (found == count) return cdu_fail(error, CDU_NO_DEVICE, "there is no device \"%s\"; there are: %s", name, there);

@@ -1,5 +1,5 @@
-/* self_test.c: known answers on an open device, one case after another. Every case has integer answers, so that a device is right or
- * wrong, never nearly right. What the device does with denormals is logged, not judged. */
+/* self_test.c: known answers on an open device, one case after another. Every case has integer answers, so that a device is
+ * right or wrong, never nearly right. What the device does with denormals is logged, not judged. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,7 +46,8 @@ static cdu_binding part(cdu_buffer *buffer, uint64_t offset, uint64_t bytes, uin
 
 static void add_copy(run *r, cdu_binding from, cdu_binding to)
 {
-    r->step[r->count++] = (cdu_step){.kind = CDU_STEP_COPY, .bind = {from, to}, .bindings = 2, .barrier = true, .label = "self-test copy"};
+    r->step[r->count++] =
+        (cdu_step){.kind = CDU_STEP_COPY, .bind = {from, to}, .bindings = 2, .barrier = true, .label = "self-test copy"};
 }
 
 static void add_fill(run *r, cdu_binding to, uint32_t word)
@@ -68,8 +69,13 @@ static cdu_status add_kernel(const bench *b, run *r, const char *name, const cha
 {
     CDU_TRY(b->gpu->backend->kernel_create(b->gpu->device, b->source, name, defines, bindings, 2, 0, &r->kernel, NULL, error));
     *out = &r->step[r->count++];
-    **out = (cdu_step){.kind = CDU_STEP_KERNEL, .kernel = r->kernel, .bindings = bindings, .params = 2, .groups = {1, 1, 1},
-                       .barrier = true, .label = name};
+    **out = (cdu_step){.kind = CDU_STEP_KERNEL,
+                       .kernel = r->kernel,
+                       .bindings = bindings,
+                       .params = 2,
+                       .groups = {1, 1, 1},
+                       .barrier = true,
+                       .label = name};
     return CDU_OK;
 }
 
@@ -92,7 +98,7 @@ static cdu_status upload(const bench *b, const float *values, size_t count, cdu_
 }
 
 /* Compares what lies in the read-back buffer with what is right. */
-static cdu_status compare(const bench *b, const char *operator, const float *right, size_t count, cdu_error *error)
+static cdu_status compare(const bench *b, const char *operator, const float * right, size_t count, cdu_error *error)
 {
     void *at;
     CDU_TRY(b->gpu->backend->buffer_map(b->readback, 0, 4 * count, CDU_READ, &at, error));
@@ -108,8 +114,8 @@ static cdu_status compare(const bench *b, const char *operator, const float *rig
     }
     CDU_TRY(b->gpu->backend->buffer_unmap(b->readback, error));
     if (!wrong) return CDU_OK;
-    return cdu_fail(error, CDU_NO_DEVICE, "%s (%s) computes wrong: %s: %zu of %zu values, the first at %zu: %g instead of %g", b->gpu->id,
-                    b->gpu->info.name, operator, wrong, count, first, (double)seen, (double)right[first]);
+    return cdu_fail(error, CDU_NO_DEVICE, "%s (%s) computes wrong: %s: %zu of %zu values, the first at %zu: %g instead of %g",
+                    b->gpu->id, b->gpu->info.name, operator, wrong, count, first, (double)seen, (double)right[first]);
 }
 
 /* Upload, fill over a part, copy back. */
@@ -279,7 +285,7 @@ static cdu_status make_bench(bench *b, cdu_error *error)
 cdu_status cdu_gpu_self_test(const cdu_gpu *gpu, cdu_error *error)
 {
     static cdu_status (*const tests[])(const bench *, run *, cdu_error *) = {test_transfer, test_convolution, test_reduction,
-                                                                            test_patch,    probe_denormals,  test_far};
+                                                                             test_patch,    probe_denormals,  test_far};
     if (!strcmp(gpu->backend->name, "null")) return CDU_OK; /* it runs nothing and says so */
     bench b = {.gpu = gpu};
     cdu_error own = {0};

@@ -17,8 +17,10 @@ static char *write_defines(char *at, const char *defines)
         size_t name = strcspn(word, "= ");
         if (length) {
             at += sprintf(at, "#define %.*s ", (int)name, word);
-            if (name < length) at += sprintf(at, "%.*s\n", (int)(length - name - 1), word + name + 1);
-            else at += sprintf(at, "1\n");
+            if (name < length)
+                at += sprintf(at, "%.*s\n", (int)(length - name - 1), word + name + 1);
+            else
+                at += sprintf(at, "1\n");
         }
         word += length;
         word += strspn(word, " ");

@@ -1,5 +1,5 @@
-# libshaderc is opened at run time. Where the system's shared library cannot stand alone (Debian 12's lacks symbols), the static ones become a
-# module of ours beside the program.
+# libshaderc is opened at run time. Where the system's shared library cannot stand alone (Debian 12's lacks symbols), the static
+# ones become a module of ours beside the program.
 set(CMAKE_REQUIRED_LIBRARIES shaderc)
 include(CheckCSourceCompiles)
 check_c_source_compiles("#include <shaderc/shaderc.h>

@@ -9,8 +9,10 @@
 #include "tools/commands.h"
 #include "tools/options.h"
 
-static const struct { uint32_t bit; const char *name; } features[] = {
-    {CDU_HAS_F16, "f16"}, {CDU_HAS_BF16, "bf16"}, {CDU_HAS_SUBGROUP_SIZE, "subgroup-size"}, {CDU_HAS_MATRIX, "matrix"}};
+static const struct {
+    uint32_t bit;
+    const char *name;
+} features[] = {{CDU_HAS_F16, "f16"}, {CDU_HAS_BF16, "bf16"}, {CDU_HAS_SUBGROUP_SIZE, "subgroup-size"}, {CDU_HAS_MATRIX, "matrix"}};
 enum { FEATURES = sizeof features / sizeof features[0] };
 
 static const char *kind_name(cdu_kind kind)
@@ -48,17 +50,17 @@ static json_t *row_object(const cdu_device_row *row)
     json_t *names = json_array();
     for (int i = 0; i < FEATURES; i++)
         if (d->features & features[i].bit) json_array_append_new(names, json_string(features[i].name));
-    json_t *limits = json_pack("{s:I, s:I, s:I, s:I, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I}", "largest_buffer",
-                               (json_int_t)d->largest_buffer, "largest_binding", (json_int_t)d->largest_binding, "binding_align",
-                               (json_int_t)d->binding_align, "group_items", (json_int_t)d->group_items, "group_size",
-                               sizes(d->group_size), "group_count", sizes(d->group_count), "local_bytes", (json_int_t)d->local_bytes,
-                               "subgroup_min", (json_int_t)d->subgroup_min, "subgroup_max", (json_int_t)d->subgroup_max,
-                               "compute_units", (json_int_t)d->compute_units, "vector_width", (json_int_t)d->vector_width, "segment_ms",
-                               (json_int_t)d->segment_ms);
+    json_t *limits =
+        json_pack("{s:I, s:I, s:I, s:I, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I}", "largest_buffer", (json_int_t)d->largest_buffer,
+                  "largest_binding", (json_int_t)d->largest_binding, "binding_align", (json_int_t)d->binding_align, "group_items",
+                  (json_int_t)d->group_items, "group_size", sizes(d->group_size), "group_count", sizes(d->group_count),
+                  "local_bytes", (json_int_t)d->local_bytes, "subgroup_min", (json_int_t)d->subgroup_min, "subgroup_max",
+                  (json_int_t)d->subgroup_max, "compute_units", (json_int_t)d->compute_units, "vector_width",
+                  (json_int_t)d->vector_width, "segment_ms", (json_int_t)d->segment_ms);
     return json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:I, s:o, s:o, s:s, s:s, s:s}", "id", row->id, "name", d->name, "vendor",
-                     d->vendor, "driver", d->driver, "kind", kind_name(d->kind),
-                     "unified", d->unified, "memory", (json_int_t)d->memory, "limits", limits, "features", names, "identity", d->uuid,
-                     "same_as", row->same_as, "self_test", row->self_test);
+                     d->vendor, "driver", d->driver, "kind", kind_name(d->kind), "unified", d->unified, "memory",
+                     (json_int_t)d->memory, "limits", limits, "features", names, "identity", d->uuid, "same_as", row->same_as,
+                     "self_test", row->self_test);
 }
 
 static cdu_status print_json(const cdu_device_row *rows, uint32_t count, const char *missing, cdu_error *error)
@@ -74,8 +76,7 @@ static cdu_status print_json(const cdu_device_row *rows, uint32_t count, const c
     json_t *root = json_pack("{s:o, s:o}", "devices", list, "missing", absent);
     char *text = root && whole ? json_dumps(root, JSON_INDENT(2)) : NULL;
     json_decref(root);
-    if (!text)
-        return cdu_fail(error, CDU_FAILED, "a device's name or driver is no UTF-8 and cannot be written as JSON");
+    if (!text) return cdu_fail(error, CDU_FAILED, "a device's name or driver is no UTF-8 and cannot be written as JSON");
     puts(text);
     free(text);
     return CDU_OK;
@@ -88,10 +89,11 @@ cdu_status cmd_devices(int argc, char **argv, cdu_error *error)
         {.name = "json", .type = CDU_OPTION_FLAG, .value = &json, .help = "print JSON"},
         {.name = "no-test", .type = CDU_OPTION_FLAG, .value = &untested, .help = "do not open the devices to test them"},
         {0}};
-    const cdu_usage usage = {"devices", "lists devices, their limits and whether they compute rightly",
-                             "A device is named by its id (opencl:0), by a part of its name, or as \"auto\": the first discrete GPU, else an\n"
-                             "integrated one, else a CPU. null:0 checks and computes nothing; it is never listed nor chosen.",
-                             options, NULL};
+    const cdu_usage usage = {
+        "devices", "lists devices, their limits and whether they compute rightly",
+        "A device is named by its id (opencl:0), by a part of its name, or as \"auto\": the first discrete GPU, else an\n"
+        "integrated one, else a CPU. null:0 checks and computes nothing; it is never listed nor chosen.",
+        options, NULL};
     CDU_TRY(cdu_options_parse(&usage, argc, argv, &done, error));
     if (done) return CDU_OK;
     cdu_device_row *rows = NULL;

@@ -1,7 +1,7 @@
-/* null.c: a device that runs no kernel and checks everything else: ranges, alignment, group counts, parameters, the read and write marks
- * against the kernels' own declarations, and that barrier bits suffice. Buffers are host memory; copies, fills and patches are really
- * done, so that what the host writes comes back. Behind every buffer lies a guard that must stay as it was. One device, "null:0", opened by
- * its name alone. Its limits are those of a modest GPU. */
+/* null.c: a device that runs no kernel and checks everything else: ranges, alignment, group counts, parameters, the read and
+ * write marks against the kernels' own declarations, and that barrier bits suffice. Buffers are host memory; copies, fills and
+ * patches are really done, so that what the host writes comes back. Behind every buffer lies a guard that must stay as it was.
+ * One device, "null:0", opened by its name alone. Its limits are those of a modest GPU. */
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,14 +14,31 @@
 
 enum { GUARD = 256, GUARD_BYTE = 0xA5 };
 
-struct cdu_device { cdu_ticket last; uint64_t allocated; cdu_device_info info; };
-struct cdu_buffer { cdu_device *device; unsigned char *bytes; uint64_t size; cdu_memory kind; bool mapped; };
+struct cdu_device {
+    cdu_ticket last;
+    uint64_t allocated;
+    cdu_device_info info;
+};
+struct cdu_buffer {
+    cdu_device *device;
+    unsigned char *bytes;
+    uint64_t size;
+    cdu_memory kind;
+    bool mapped;
+};
 
 /* declared: for each binding CDU_READ, CDU_WRITE or both as the kernel's source says, 0 where that could not be read.
  * optional: under an #if, which is not evaluated here. */
-struct cdu_kernel { char name[64]; uint32_t bindings, params, declared[CDU_BINDINGS]; bool optional[CDU_BINDINGS]; };
+struct cdu_kernel {
+    char name[64];
+    uint32_t bindings, params, declared[CDU_BINDINGS];
+    bool optional[CDU_BINDINGS];
+};
 
-typedef struct { cdu_step step; char label[64]; } entry;
+typedef struct {
+    cdu_step step;
+    char label[64];
+} entry;
 struct cdu_list {
     cdu_device *device;
     entry *entries;
@@ -32,11 +49,23 @@ struct cdu_list {
 static cdu_device_info describe(void)
 {
     uint64_t memory = cdu_host_memory_free();
-    return (cdu_device_info){.name = "null", .vendor = "cdunet", .driver = "checks marks and sizes, runs nothing", .kind = CDU_CPU,
-                             .memory = memory ? memory : (uint64_t)8 << 30, .largest_buffer = (uint64_t)1 << 30,
-                             .largest_binding = (uint64_t)1 << 30, .binding_align = 256, .group_items = 1024,
-                             .group_size = {1024, 1024, 64}, .group_count = {65535, 65535, 65535}, .local_bytes = 32768,
-                             .subgroup_min = 32, .subgroup_max = 32, .compute_units = 1, .vector_width = 4, .segment_ms = 0};
+    return (cdu_device_info){.name = "null",
+                             .vendor = "cdunet",
+                             .driver = "checks marks and sizes, runs nothing",
+                             .kind = CDU_CPU,
+                             .memory = memory ? memory : (uint64_t)8 << 30,
+                             .largest_buffer = (uint64_t)1 << 30,
+                             .largest_binding = (uint64_t)1 << 30,
+                             .binding_align = 256,
+                             .group_items = 1024,
+                             .group_size = {1024, 1024, 64},
+                             .group_count = {65535, 65535, 65535},
+                             .local_bytes = 32768,
+                             .subgroup_min = 32,
+                             .subgroup_max = 32,
+                             .compute_units = 1,
+                             .vector_width = 4,
+                             .segment_ms = 0};
 }
 
 static cdu_status enumerate(cdu_device_info *out, uint32_t *count, cdu_error *error)
@@ -101,7 +130,8 @@ static cdu_status buffer_map(cdu_buffer *buffer, uint64_t offset, uint64_t bytes
 {
     if (buffer->kind == CDU_MEM_DEVICE) return cdu_fail(error, CDU_FAILED, "null: a buffer in device memory cannot be mapped");
     if (buffer->mapped) return cdu_fail(error, CDU_FAILED, "null: a buffer is mapped twice");
-    if (!(access & (CDU_READ | CDU_WRITE))) return cdu_fail(error, CDU_FAILED, "null: a buffer is mapped neither to read nor to write");
+    if (!(access & (CDU_READ | CDU_WRITE)))
+        return cdu_fail(error, CDU_FAILED, "null: a buffer is mapped neither to read nor to write");
     if (!bytes || offset > buffer->size || bytes > buffer->size - offset)
         return cdu_fail(error, CDU_FAILED, "null: bytes %llu to %llu of a buffer of %llu bytes cannot be mapped",
                         (unsigned long long)offset, (unsigned long long)(offset + bytes), (unsigned long long)buffer->size);
@@ -124,7 +154,10 @@ static cdu_status buffer_unmap(cdu_buffer *buffer, cdu_error *error)
 /* Marks by the kernel's declarations between KERNEL(name) and BEGIN: IN..., OUT..., INOUT... with the binding's number. */
 static void read_declarations(const char *source, cdu_kernel *kernel)
 {
-    static const struct { const char *word; uint32_t access; } words[] = {
+    static const struct {
+        const char *word;
+        uint32_t access;
+    } words[] = {
         {"INOUTV", 3}, {"INOUTU", 3}, {"INOUT", 3}, {"INV", 1}, {"INU", 1}, {"IN", 1}, {"OUTV", 2}, {"OUTU", 2}, {"OUT", 2},
     };
     char head[80];
@@ -140,7 +173,8 @@ static void read_declarations(const char *source, cdu_kernel *kernel)
         for (size_t w = 0; w < sizeof words / sizeof words[0]; w++) {
             size_t length = strlen(words[w].word);
             unsigned number;
-            if (strncmp(at, words[w].word, length) || sscanf(at + length, " ( %u", &number) != 1 || number >= CDU_BINDINGS) continue;
+            if (strncmp(at, words[w].word, length) || sscanf(at + length, " ( %u", &number) != 1 || number >= CDU_BINDINGS)
+                continue;
             kernel->optional[number] = depth > 0;
             kernel->declared[number] |= words[w].access; /* several under #if: whatever any of them allows */
             break;
@@ -158,10 +192,11 @@ static cdu_status kernel_create(cdu_device *device, const char *source, const ch
     if ((uint64_t)group[0] * group[1] * group[2] > info->group_items || group[0] > info->group_size[0] ||
         group[1] > info->group_size[1] || group[2] > info->group_size[2])
         return cdu_fail(error, CDU_NO_DEVICE, "kernel %s: groups of %u x %u x %u items; null takes %u, at most %u x %u x %u", name,
-                        group[0], group[1], group[2], info->group_items, info->group_size[0], info->group_size[1], info->group_size[2]);
+                        group[0], group[1], group[2], info->group_items, info->group_size[0], info->group_size[1],
+                        info->group_size[2]);
     if (bindings > CDU_BINDINGS || !params || params > CDU_PARAM_WORDS)
-        return cdu_fail(error, CDU_FAILED, "kernel %s: %u buffers and %u parameters; at most %d, and 1 to %d", name, bindings, params,
-                        CDU_BINDINGS, CDU_PARAM_WORDS);
+        return cdu_fail(error, CDU_FAILED, "kernel %s: %u buffers and %u parameters; at most %d, and 1 to %d", name, bindings,
+                        params, CDU_BINDINGS, CDU_PARAM_WORDS);
     char wanted[80];
     snprintf(wanted, sizeof wanted, "KERNEL_%s", name);
     if (!strstr(source, wanted)) return cdu_fail(error, CDU_NO_DEVICE, "kernel %s is not in its source", name);
@@ -196,28 +231,33 @@ static cdu_status check_binding(const cdu_device *device, const entry *e, uint32
     bool kernel = e->step.kind == CDU_STEP_KERNEL;
     uint32_t align = kernel ? device->info.binding_align : 4;
     if (b->offset % align || b->bytes % 4)
-        return cdu_fail(error, CDU_FAILED, "step %s, buffer %u: offset %llu is not a multiple of %u, or size %llu not of 4", e->label, i,
-                        (unsigned long long)b->offset, align, (unsigned long long)b->bytes);
+        return cdu_fail(error, CDU_FAILED, "step %s, buffer %u: offset %llu is not a multiple of %u, or size %llu not of 4",
+                        e->label, i, (unsigned long long)b->offset, align, (unsigned long long)b->bytes);
     if (kernel && b->bytes > device->info.largest_binding)
         return cdu_fail(error, CDU_FAILED, "step %s, buffer %u: %llu bytes are bound; null takes %llu", e->label, i,
                         (unsigned long long)b->bytes, (unsigned long long)device->info.largest_binding);
     static const char *const marks[] = {"nothing", "read", "write", "read and write"};
     uint32_t declared = 0;
-    if (kernel) declared = e->step.kernel->declared[i];
-    else declared = e->step.kind == CDU_STEP_COPY && !i ? CDU_READ : CDU_WRITE;
+    if (kernel)
+        declared = e->step.kernel->declared[i];
+    else
+        declared = e->step.kind == CDU_STEP_COPY && !i ? CDU_READ : CDU_WRITE;
     bool wrong = !(b->access & 3) || b->access & ~3u;
-    if (declared == CDU_READ) wrong |= b->access != CDU_READ;
-    else if (declared) wrong |= !(b->access & CDU_WRITE);
+    if (declared == CDU_READ)
+        wrong |= b->access != CDU_READ;
+    else if (declared)
+        wrong |= !(b->access & CDU_WRITE);
     if (wrong)
-        return cdu_fail(error, CDU_FAILED, "step %s, buffer %u: it is marked %s; the kernel says %s", e->label, i, marks[b->access & 3],
-                        marks[declared]);
+        return cdu_fail(error, CDU_FAILED, "step %s, buffer %u: it is marked %s; the kernel says %s", e->label, i,
+                        marks[b->access & 3], marks[declared]);
     for (uint32_t k = 0; kernel && k < i; k++) {
         const cdu_binding *other = &e->step.bind[k];
         bool alias = other->buffer == b->buffer && other->offset == b->offset && other->bytes == b->bytes;
         bool promised = declared != 3 || e->step.kernel->declared[k] != 3; /* IN and OUT are restrict */
         if (alias && promised && declared && (b->access | other->access) & CDU_WRITE)
-            return cdu_fail(error, CDU_FAILED, "step %s: buffers %u and %u are the same memory, and the kernel does not say INOUT of both",
-                            e->label, k, i);
+            return cdu_fail(error, CDU_FAILED,
+                            "step %s: buffers %u and %u are the same memory, and the kernel does not say INOUT of both", e->label,
+                            k, i);
     }
     return CDU_OK;
 }
@@ -232,13 +272,13 @@ static cdu_status check_step(const cdu_device *device, const entry *e, cdu_error
                             e->label, step->bindings, step->params, kernel ? kernel->bindings : 0, kernel ? kernel->params : 0);
         for (int i = 0; i < 3; i++)
             if (!step->groups[i] || step->groups[i] > device->info.group_count[i])
-                return cdu_fail(error, CDU_FAILED, "step %s: %u groups on axis %d; null takes 1 to %u", e->label, step->groups[i], i,
-                                device->info.group_count[i]);
+                return cdu_fail(error, CDU_FAILED, "step %s: %u groups on axis %d; null takes 1 to %u", e->label, step->groups[i],
+                                i, device->info.group_count[i]);
     } else if (step->bindings != (step->kind == CDU_STEP_COPY ? 2u : 1u)) {
         return cdu_fail(error, CDU_FAILED, "step %s: a copy takes two buffers, a fill one; it has %u", e->label, step->bindings);
     } else if (step->kind == CDU_STEP_COPY && step->bind[0].bytes != step->bind[1].bytes) {
-        return cdu_fail(error, CDU_FAILED, "step %s: %llu bytes are copied to %llu", e->label, (unsigned long long)step->bind[0].bytes,
-                        (unsigned long long)step->bind[1].bytes);
+        return cdu_fail(error, CDU_FAILED, "step %s: %llu bytes are copied to %llu", e->label,
+                        (unsigned long long)step->bind[0].bytes, (unsigned long long)step->bind[1].bytes);
     }
     for (uint32_t i = 0; i < step->bindings; i++) CDU_TRY(check_binding(device, e, i, error));
     return CDU_OK;
@@ -252,15 +292,16 @@ static cdu_status check_against(const entry *before, const entry *e, cdu_error *
             if (a->buffer != b->buffer || !((a->access | b->access) & CDU_WRITE)) continue;
             if (a->offset >= b->offset + b->bytes || b->offset >= a->offset + a->bytes) continue;
             return cdu_fail(error, CDU_FAILED,
-                            "a barrier is missing before step %s: it %s bytes %llu to %llu, which step %s %s (bytes %llu to %llu)", e->label,
-                            b->access & CDU_WRITE ? "writes" : "reads", (unsigned long long)b->offset,
+                            "a barrier is missing before step %s: it %s bytes %llu to %llu, which step %s %s (bytes %llu to %llu)",
+                            e->label, b->access & CDU_WRITE ? "writes" : "reads", (unsigned long long)b->offset,
                             (unsigned long long)(b->offset + b->bytes), before->label, a->access & CDU_WRITE ? "writes" : "reads",
                             (unsigned long long)a->offset, (unsigned long long)(a->offset + a->bytes));
         }
     return CDU_OK;
 }
 
-/* A segment's start is a barrier; within it a step must not touch what a step since the last barrier writes, nor write what it reads. */
+/* A segment's start is a barrier; within it a step must not touch what a step since the last barrier writes, nor write what it
+ * reads. */
 static cdu_status check_barriers(const cdu_list *list, cdu_error *error)
 {
     uint32_t since = 0;
@@ -304,8 +345,10 @@ static cdu_status list_create(cdu_device *device, const cdu_step *steps, uint32_
     list->segments = count ? steps[count - 1].segment + 1 : 0;
     cdu_status status = cdu_allocate(&list->entries, count ? count : 1, sizeof *list->entries, error);
     if (status == CDU_OK) status = check_list(list, steps, error);
-    if (status == CDU_OK) *out = list;
-    else list_destroy(list);
+    if (status == CDU_OK)
+        *out = list;
+    else
+        list_destroy(list);
     return status;
 }
 
@@ -321,7 +364,8 @@ static cdu_status submit(cdu_list *list, uint32_t segment, cdu_lane lane, const 
     if (segment >= list->segments) return cdu_fail(error, CDU_FAILED, "segment %u of %u is submitted", segment, list->segments);
     if (patch_data && bytes) {
         if (!list->patch || bytes > CDU_PATCH_BYTES || bytes > list->patch->size)
-            return cdu_fail(error, CDU_FAILED, "%u bytes of patch data; the list takes %u", bytes, list->patch ? CDU_PATCH_BYTES : 0);
+            return cdu_fail(error, CDU_FAILED, "%u bytes of patch data; the list takes %u", bytes,
+                            list->patch ? CDU_PATCH_BYTES : 0);
         memcpy(list->patch->bytes, patch_data, bytes);
     }
     for (uint32_t i = 0; i < list->count; i++) {

@@ -28,16 +28,15 @@ static void load(void)
     void *library = RTLD_DEFAULT;
     /* checkers such as Oclgrind preload a runtime of their own */
     bool preloaded = !getenv("CDUNET_LIBOPENCL") && dlsym(RTLD_DEFAULT, "clGetPlatformIDs");
-    if (!preloaded &&
-        cdu_library_open(names, "CDUNET_LIBOPENCL",
-                         "install an OpenCL loader (Debian: ocl-icd-libopencl1) and a driver, or use Vulkan", &library,
-                         &load_error) != CDU_OK)
+    if (!preloaded && cdu_library_open(names, "CDUNET_LIBOPENCL",
+                                       "install an OpenCL loader (Debian: ocl-icd-libopencl1) and a driver, or use Vulkan",
+                                       &library, &load_error) != CDU_OK)
         return;
-#define CDU_OPENCL_FIND(name)                                                                                                     \
-    *(void **)&functions.name = dlsym(library, #name);                                                                            \
-    if (!functions.name) {                                                                                                        \
-        cdu_fail(&load_error, CDU_NO_DEVICE, "the OpenCL loader has no %s: it is older than OpenCL 1.2", #name);                  \
-        return;                                                                                                                   \
+#define CDU_OPENCL_FIND(name)                                                                                                      \
+    *(void **)&functions.name = dlsym(library, #name);                                                                             \
+    if (!functions.name) {                                                                                                         \
+        cdu_fail(&load_error, CDU_NO_DEVICE, "the OpenCL loader has no %s: it is older than OpenCL 1.2", #name);                   \
+        return;                                                                                                                    \
     }
     CDU_OPENCL_FUNCTIONS(CDU_OPENCL_FIND)
 #undef CDU_OPENCL_FIND
@@ -56,15 +55,15 @@ cdu_status cdu_opencl_fail(cdu_error *error, const char *where, const char *devi
     switch (code) {
     case CL_MEM_OBJECT_ALLOCATION_FAILURE:
     case CL_OUT_OF_HOST_MEMORY:
-        return cdu_error_set(error, CDU_TRY_AGAIN, where, "%s: %s: out of memory (OpenCL error %d); use a smaller batch or tile, or free memory",
-                             device, what, code);
+        return cdu_error_set(error, CDU_TRY_AGAIN, where,
+                             "%s: %s: out of memory (OpenCL error %d); use a smaller batch or tile, or free memory", device, what,
+                             code);
     case CL_OUT_OF_RESOURCES:
     case CL_INVALID_COMMAND_QUEUE:
     case -9999:
-        return cdu_error_set(error, CDU_TRY_AGAIN, where, "%s: %s: the device is lost or out of resources (OpenCL error %d); run again",
-                             device, what, code);
-    default:
-        return cdu_error_set(error, CDU_FAILED, where, "%s: %s: OpenCL error %d", device, what, code);
+        return cdu_error_set(error, CDU_TRY_AGAIN, where,
+                             "%s: %s: the device is lost or out of resources (OpenCL error %d); run again", device, what, code);
+    default: return cdu_error_set(error, CDU_FAILED, where, "%s: %s: OpenCL error %d", device, what, code);
     }
 }
 
@@ -86,7 +85,8 @@ uint32_t cdu_opencl_places(const cdu_opencl_api *cl, cdu_opencl_place out[CDU_OP
     for (cl_uint p = 0; p < platform_count; p++) {
         cl_device_id devices[CDU_OPENCL_DEVICES];
         cl_uint device_count = 0;
-        if (cl->clGetDeviceIDs(platforms[p], CL_DEVICE_TYPE_ALL, CDU_OPENCL_DEVICES, devices, &device_count) != CL_SUCCESS) continue;
+        if (cl->clGetDeviceIDs(platforms[p], CL_DEVICE_TYPE_ALL, CDU_OPENCL_DEVICES, devices, &device_count) != CL_SUCCESS)
+            continue;
         if (device_count > CDU_OPENCL_DEVICES) device_count = CDU_OPENCL_DEVICES;
         for (cl_uint d = 0; d < device_count && count < CDU_OPENCL_DEVICES; d++)
             if (usable(cl, devices[d])) out[count++] = (cdu_opencl_place){platforms[p], devices[d]};
@@ -118,8 +118,13 @@ bool cdu_opencl_extension(const cdu_opencl_api *cl, cl_device_id device, const c
 /* The PCI address where any extension tells it, as Vulkan does; else the UUID; else nothing. */
 static void identify(const cdu_opencl_api *cl, cl_device_id device, cdu_device_info *out)
 {
-    struct { cl_uint domain, bus, device, function; } pci;
-    struct { cl_uint type; cl_uchar unused[17], bus, device, function; } amd;
+    struct {
+        cl_uint domain, bus, device, function;
+    } pci;
+    struct {
+        cl_uint type;
+        cl_uchar unused[17], bus, device, function;
+    } amd;
     cl_uint bus, slot, domain = 0;
     cl_uchar uuid[16];
     if (cdu_opencl_extension(cl, device, "cl_khr_pci_bus_info") &&
@@ -164,7 +169,8 @@ static void describe_limits(const cdu_opencl_api *cl, cl_device_id device, cdu_d
     out->largest_buffer = number(cl, device, CL_DEVICE_MAX_MEM_ALLOC_SIZE);
     uint64_t four_gigabytes = (uint64_t)4 << 30;
     /* garbage was reported above 4 GiB on Intel's GPUs, whatever the driver says */
-    if (out->kind != CDU_CPU && strstr(out->vendor, "Intel") && out->largest_buffer > four_gigabytes) out->largest_buffer = four_gigabytes;
+    if (out->kind != CDU_CPU && strstr(out->vendor, "Intel") && out->largest_buffer > four_gigabytes)
+        out->largest_buffer = four_gigabytes;
     out->largest_binding = out->largest_buffer;
     uint32_t align = (uint32_t)(number(cl, device, CL_DEVICE_MEM_BASE_ADDR_ALIGN) / 8);
     out->binding_align = align > 256 ? align : 256;

@@ -18,8 +18,9 @@ static cdu_cache_key key_of(const cdu_device *device, const char *source)
     char group[32], width[16];
     snprintf(group, sizeof group, "%u", device->info.group_items);
     snprintf(width, sizeof width, "%u", device->info.vector_width);
-    const char *parts[] = {"opencl", source, device->options, device->info.name, device->info.vendor, device->info.driver,
-                           device->platform, group, width};
+    const char *parts[] = {
+        "opencl", source, device->options, device->info.name, device->info.vendor, device->info.driver, device->platform,
+        group,    width};
     return cdu_cache_key_of(parts, sizeof parts / sizeof parts[0]);
 }
 
@@ -102,8 +103,7 @@ static cdu_status inspect(cdu_kernel *kernel, cdu_kernel_stats *stats, cdu_error
     cl_int code;
     cl_kernel one = cl->clCreateKernel(kernel->program, kernel->name, &code);
     if (!one) {
-        if (code == CL_INVALID_KERNEL_NAME)
-            return cdu_fail(error, CDU_NO_DEVICE, "kernel %s is not in its source", kernel->name);
+        if (code == CL_INVALID_KERNEL_NAME) return cdu_fail(error, CDU_NO_DEVICE, "kernel %s is not in its source", kernel->name);
         return CDU_CL_FAIL(error, device, code, "making a kernel");
     }
     cl_uint arguments = 0;
@@ -116,10 +116,11 @@ static cdu_status inspect(cdu_kernel *kernel, cdu_kernel_stats *stats, cdu_error
     if (strstr(device->info.vendor, "Intel") && device->info.kind != CDU_CPU)
         cl->clGetKernelWorkGroupInfo(one, device->id, KERNEL_SPILL_MEM_SIZE_INTEL, sizeof spill, &spill, NULL);
     cl->clReleaseKernel(one);
-    if (stats) *stats = (cdu_kernel_stats){.local_bytes = (uint32_t)local, .subgroup = (uint32_t)multiple, .spill_bytes = (uint32_t)spill};
+    if (stats)
+        *stats = (cdu_kernel_stats){.local_bytes = (uint32_t)local, .subgroup = (uint32_t)multiple, .spill_bytes = (uint32_t)spill};
     if (arguments != kernel->bindings + 1)
-        return cdu_fail(error, CDU_FAILED, "kernel %s has %u buffers; the step says %u", kernel->name, arguments ? arguments - 1 : 0,
-                        kernel->bindings);
+        return cdu_fail(error, CDU_FAILED, "kernel %s has %u buffers; the step says %u", kernel->name,
+                        arguments ? arguments - 1 : 0, kernel->bindings);
     size_t group = kernel->group[0] * kernel->group[1] * kernel->group[2];
     if (items && group > items)
         return cdu_fail(error, CDU_NO_DEVICE, "kernel %s: groups of %zu items; %s runs it with at most %zu", kernel->name, group,
@@ -130,14 +131,15 @@ static cdu_status inspect(cdu_kernel *kernel, cdu_kernel_stats *stats, cdu_error
     return CDU_OK;
 }
 
-cdu_status cdu_opencl_kernel_create(cdu_device *device, const char *source, const char *name, const char *defines, uint32_t bindings,
-                                    uint32_t params, uint32_t subgroup, cdu_kernel **out, cdu_kernel_stats *stats, cdu_error *error)
+cdu_status cdu_opencl_kernel_create(cdu_device *device, const char *source, const char *name, const char *defines,
+                                    uint32_t bindings, uint32_t params, uint32_t subgroup, cdu_kernel **out,
+                                    cdu_kernel_stats *stats, cdu_error *error)
 {
     uint32_t group[3];
     CDU_TRY(cdu_source_group(defines, name, group, error));
     if (bindings > CDU_BINDINGS || !params || params > CDU_PARAM_WORDS)
-        return cdu_fail(error, CDU_FAILED, "kernel %s: %u buffers and %u parameters; at most %d, and 1 to %d", name, bindings, params,
-                        CDU_BINDINGS, CDU_PARAM_WORDS);
+        return cdu_fail(error, CDU_FAILED, "kernel %s: %u buffers and %u parameters; at most %d, and 1 to %d", name, bindings,
+                        params, CDU_BINDINGS, CDU_PARAM_WORDS);
     char pinned[512], *text;
     bool pin = subgroup && (device->info.features & CDU_HAS_SUBGROUP_SIZE);
     if (snprintf(pinned, sizeof pinned, pin ? "%s SUBGROUP=%u" : "%s", defines, subgroup) >= (int)sizeof pinned)
@@ -151,13 +153,14 @@ cdu_status cdu_opencl_kernel_create(cdu_device *device, const char *source, cons
         kernel->params = params;
         for (int i = 0; i < 3; i++) kernel->group[i] = group[i];
         snprintf(kernel->name, sizeof kernel->name, "%s", name);
-        bool serial = strstr(device->platform, "Oclgrind");
-        if (serial) pthread_mutex_lock(&oclgrind);
+        if (device->oclgrind) pthread_mutex_lock(&oclgrind);
         status = build(device, text, name, &kernel->program, error);
-        if (serial) pthread_mutex_unlock(&oclgrind);
+        if (device->oclgrind) pthread_mutex_unlock(&oclgrind);
         if (status == CDU_OK) status = inspect(kernel, stats, error);
-        if (status == CDU_OK) *out = kernel;
-        else cdu_opencl_kernel_destroy(kernel);
+        if (status == CDU_OK)
+            *out = kernel;
+        else
+            cdu_opencl_kernel_destroy(kernel);
     }
     free(text);
     return status;

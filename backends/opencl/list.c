@@ -9,7 +9,11 @@
 #include "backends/host.h"
 #include "core/base/memory.h"
 
-typedef struct { const cdu_buffer *buffer; uint64_t offset, bytes; cl_mem memory; } range;
+typedef struct {
+    const cdu_buffer *buffer;
+    uint64_t offset, bytes;
+    cl_mem memory;
+} range;
 
 typedef struct {
     cdu_step_kind kind;
@@ -19,15 +23,15 @@ typedef struct {
     uint64_t from_offset, to_offset, bytes;
     cl_uint word;
     char label[64];
-    cl_event event;             /* of the last run, on a device opened timed */
+    cl_event event; /* of the last run, on a device opened timed */
 } entry;
 
 struct cdu_list {
     cdu_device *device;
     entry *entries;
     uint32_t count, segments;
-    uint32_t *first;            /* segments + 1 places */
-    cdu_ticket *running;        /* last ticket of each segment */
+    uint32_t *first;     /* segments + 1 places */
+    cdu_ticket *running; /* last ticket of each segment */
     range *ranges;
     size_t range_count, range_room;
     cdu_buffer *patch;
@@ -77,8 +81,8 @@ static cdu_status record_kernel(cdu_list *list, const cdu_step *step, entry *e, 
     const cdu_opencl_api *cl = device->cl;
     const cdu_kernel *kernel = step->kernel;
     if (!kernel || kernel->bindings != step->bindings || kernel->params != step->params)
-        return cdu_fail(error, CDU_FAILED, "step %s: %u buffers and %u parameters do not fit its kernel, which has %u and %u", e->label,
-                        step->bindings, step->params, kernel ? kernel->bindings : 0, kernel ? kernel->params : 0);
+        return cdu_fail(error, CDU_FAILED, "step %s: %u buffers and %u parameters do not fit its kernel, which has %u and %u",
+                        e->label, step->bindings, step->params, kernel ? kernel->bindings : 0, kernel ? kernel->params : 0);
     for (int i = 0; i < 3; i++) {
         if (!step->groups[i] || step->groups[i] > device->info.group_count[i])
             return cdu_fail(error, CDU_FAILED, "step %s: %u groups on axis %d; %s takes 1 to %u", e->label, step->groups[i], i,
@@ -133,8 +137,10 @@ static cdu_status record(cdu_list *list, const cdu_step *steps, cdu_error *error
         if (step->segment < segment)
             return cdu_fail(error, CDU_FAILED, "step %s: its segment %u follows segment %u", e->label, step->segment, segment);
         while (segment < step->segment) list->first[++segment] = i;
-        if (step->kind == CDU_STEP_KERNEL) CDU_TRY(record_kernel(list, step, e, error));
-        else CDU_TRY(record_transfer(list, step, e, error));
+        if (step->kind == CDU_STEP_KERNEL)
+            CDU_TRY(record_kernel(list, step, e, error));
+        else
+            CDU_TRY(record_transfer(list, step, e, error));
     }
     while (segment < list->segments) list->first[++segment] = list->count;
     return CDU_OK;
@@ -153,8 +159,10 @@ cdu_status cdu_opencl_list_create(cdu_device *device, const cdu_step *steps, uin
     if (status == CDU_OK) status = cdu_allocate(&list->first, (size_t)list->segments + 1, sizeof *list->first, error);
     if (status == CDU_OK) status = cdu_allocate(&list->running, (size_t)list->segments + 1, sizeof *list->running, error);
     if (status == CDU_OK) status = record(list, steps, error);
-    if (status == CDU_OK) *out = list;
-    else cdu_opencl_list_destroy(list);
+    if (status == CDU_OK)
+        *out = list;
+    else
+        cdu_opencl_list_destroy(list);
     return status;
 }
 
@@ -185,8 +193,7 @@ static cl_int enqueue(cdu_device *device, entry *e)
         event = &e->event;
     }
     switch (e->kind) {
-    case CDU_STEP_KERNEL:
-        return cl->clEnqueueNDRangeKernel(device->queue, e->kernel, 3, NULL, e->global, e->local, 0, NULL, event);
+    case CDU_STEP_KERNEL: return cl->clEnqueueNDRangeKernel(device->queue, e->kernel, 3, NULL, e->global, e->local, 0, NULL, event);
     case CDU_STEP_COPY:
         return cl->clEnqueueCopyBuffer(device->queue, e->from, e->to, e->from_offset, e->to_offset, e->bytes, 0, NULL, event);
     case CDU_STEP_FILL:
@@ -211,8 +218,8 @@ static cdu_status enqueue_ticket(cdu_device *device, cdu_ticket ticket, cdu_erro
     return CDU_OK;
 }
 
-cdu_status cdu_opencl_submit(cdu_list *list, uint32_t segment, cdu_lane lane, const void *patch_data, uint32_t bytes, cdu_ticket *out,
-                             cdu_error *error)
+cdu_status cdu_opencl_submit(cdu_list *list, uint32_t segment, cdu_lane lane, const void *patch_data, uint32_t bytes,
+                             cdu_ticket *out, cdu_error *error)
 {
     (void)lane; /* one queue */
     cdu_device *device = list->device;
@@ -223,13 +230,15 @@ cdu_status cdu_opencl_submit(cdu_list *list, uint32_t segment, cdu_lane lane, co
     if (ticket > CDU_OPENCL_SLOTS) CDU_TRY(cdu_opencl_wait(device, ticket - CDU_OPENCL_SLOTS, UINT64_MAX, &progress, error));
     if (patch_data && bytes) {
         if (!list->patch || bytes > CDU_PATCH_BYTES || bytes > list->patch->bytes)
-            return cdu_fail(error, CDU_FAILED, "%u bytes of patch data; the list takes %u", bytes, list->patch ? CDU_PATCH_BYTES : 0);
+            return cdu_fail(error, CDU_FAILED, "%u bytes of patch data; the list takes %u", bytes,
+                            list->patch ? CDU_PATCH_BYTES : 0);
         /* another segment's submission may still be copying from patch_data */
         for (uint32_t s = 0; s < list->segments; s++)
             if (list->running[s]) CDU_TRY(cdu_opencl_wait(device, list->running[s], UINT64_MAX, &progress, error));
         memcpy(list->patch_data, patch_data, bytes);
         CDU_CL(device,
-               device->cl->clEnqueueWriteBuffer(device->queue, list->patch->memory, CL_FALSE, 0, bytes, list->patch_data, 0, NULL, NULL),
+               device->cl->clEnqueueWriteBuffer(device->queue, list->patch->memory, CL_FALSE, 0, bytes, list->patch_data, 0, NULL,
+                                                NULL),
                error, "writing patch data");
     }
     for (uint32_t i = list->first[segment]; i < list->first[segment + 1]; i++) {
@@ -290,14 +299,14 @@ cdu_status cdu_opencl_times(cdu_list *list, uint32_t segment, uint64_t *nanoseco
 {
     cdu_device *device = list->device;
     if (!device->timed) return cdu_fail(error, CDU_FAILED, "%s was not opened for timing", device->info.name);
-    if (segment >= list->segments || !list->running[segment])
-        return cdu_fail(error, CDU_FAILED, "segment %u has not run", segment);
+    if (segment >= list->segments || !list->running[segment]) return cdu_fail(error, CDU_FAILED, "segment %u has not run", segment);
     for (uint32_t i = list->first[segment]; i < list->first[segment + 1]; i++) {
         cl_ulong began = 0, ended = 0;
         CDU_CL(device,
                device->cl->clGetEventProfilingInfo(list->entries[i].event, CL_PROFILING_COMMAND_START, sizeof began, &began, NULL),
                error, "asking for times");
-        CDU_CL(device, device->cl->clGetEventProfilingInfo(list->entries[i].event, CL_PROFILING_COMMAND_END, sizeof ended, &ended, NULL),
+        CDU_CL(device,
+               device->cl->clGetEventProfilingInfo(list->entries[i].event, CL_PROFILING_COMMAND_END, sizeof ended, &ended, NULL),
                error, "asking for times");
         *nanoseconds++ = ended > began ? ended - began : 0;
     }

@@ -43,6 +43,7 @@ static cdu_status start(cdu_device *device, cl_platform_id platform, cdu_error *
     cl->clGetPlatformInfo(platform, CL_PLATFORM_NAME, sizeof name, name, NULL);
     cl->clGetPlatformInfo(platform, CL_PLATFORM_VERSION, sizeof version, version, NULL);
     snprintf(device->platform, sizeof device->platform, "%.63s %.119s", name, version);
+    device->oclgrind = strstr(device->platform, "Oclgrind");
     /* No -cl-mad-enable: the dialect's MAD is a fused multiply-add already, and EXACT_MUL and EXACT_ADD must stay exact. Denormals
      * are kept where the device keeps them. */
     cl_device_fp_config config = 0;
@@ -55,8 +56,7 @@ static cdu_status start(cdu_device *device, cl_platform_id platform, cdu_error *
     if (!device->context) return CDU_CL_FAIL(error, device, code, "opening the device");
     device->queue = cl->clCreateCommandQueue(device->context, device->id, device->timed ? CL_QUEUE_PROFILING_ENABLE : 0, &code);
     if (!device->queue) return CDU_CL_FAIL(error, device, code, "making a queue");
-    device->ticket_memory =
-        cl->clCreateBuffer(device->context, CL_MEM_READ_WRITE, sizeof device->ticket_seen, NULL, &code);
+    device->ticket_memory = cl->clCreateBuffer(device->context, CL_MEM_READ_WRITE, sizeof device->ticket_seen, NULL, &code);
     if (!device->ticket_memory) return CDU_CL_FAIL(error, device, code, "making a buffer for tickets");
     return CDU_OK;
 }
@@ -67,8 +67,7 @@ static cdu_status open_device(uint32_t index, bool timed, cdu_device **out, cdu_
     CDU_TRY(cdu_opencl_load(&cl, error));
     cdu_opencl_place places[CDU_OPENCL_DEVICES];
     uint32_t count = cdu_opencl_places(cl, places);
-    if (index >= count)
-        return cdu_fail(error, CDU_NO_DEVICE, "there is no device opencl:%u; OpenCL has %u", index, count);
+    if (index >= count) return cdu_fail(error, CDU_NO_DEVICE, "there is no device opencl:%u; OpenCL has %u", index, count);
     cdu_device *device;
     CDU_TRY(cdu_allocate(&device, 1, sizeof *device, error));
     device->cl = cl;
@@ -76,8 +75,10 @@ static cdu_status open_device(uint32_t index, bool timed, cdu_device **out, cdu_
     device->timed = timed;
     cdu_opencl_describe(cl, places[index], &device->info);
     cdu_status status = start(device, places[index].platform, error);
-    if (status != CDU_OK) close_device(device);
-    else *out = device;
+    if (status != CDU_OK)
+        close_device(device);
+    else
+        *out = device;
     return status;
 }
 
@@ -89,7 +90,8 @@ static cdu_status budget(cdu_device *device, uint64_t *free_bytes, cdu_error *er
     if (device->info.kind == CDU_DISCRETE) {
         size_t kilobytes[2] = {0, 0};
         if (cdu_opencl_extension(device->cl, device->id, "cl_amd_device_attribute_query") &&
-            device->cl->clGetDeviceInfo(device->id, DEVICE_GLOBAL_FREE_MEMORY_AMD, sizeof kilobytes, kilobytes, NULL) == CL_SUCCESS &&
+            device->cl->clGetDeviceInfo(device->id, DEVICE_GLOBAL_FREE_MEMORY_AMD, sizeof kilobytes, kilobytes, NULL) ==
+                CL_SUCCESS &&
             kilobytes[0])
             *free_bytes = (uint64_t)kilobytes[0] * 1024;
         else
@@ -116,6 +118,17 @@ static void buffer_destroy(cdu_buffer *buffer)
     free(buffer);
 }
 
+/* OpenCL may give memory only at the first touch: now is the time to hear that there is none. */
+static cl_int clear(cdu_buffer *buffer)
+{
+    cdu_device *device = buffer->device;
+    const cdu_opencl_api *cl = device->cl;
+    static const unsigned char zeros[CDU_OPENCL_ZEROS];
+    size_t piece = buffer->reserved % CDU_OPENCL_ZEROS ? 1 : CDU_OPENCL_ZEROS;
+    cl_int code = cl->clEnqueueFillBuffer(device->queue, buffer->memory, zeros, piece, 0, buffer->reserved, 0, NULL, NULL);
+    return code == CL_SUCCESS ? cl->clFinish(device->queue) : code;
+}
+
 static cdu_status buffer_create(cdu_device *device, uint64_t bytes, cdu_memory kind, cdu_buffer **out, cdu_error *error)
 {
     const cdu_opencl_api *cl = device->cl;
@@ -137,11 +150,7 @@ static cdu_status buffer_create(cdu_device *device, uint64_t bytes, cdu_memory k
         return CDU_CL_FAIL(error, device, code, "making a buffer");
     }
     device->allocated += buffer->reserved;
-    /* OpenCL may give memory only at the first touch: now is the time to hear that there is none */
-    static const unsigned char zeros[CDU_OPENCL_ZEROS];
-    size_t pattern = buffer->reserved % CDU_OPENCL_ZEROS ? 1 : CDU_OPENCL_ZEROS;
-    code = cl->clEnqueueFillBuffer(device->queue, buffer->memory, zeros, pattern, 0, buffer->reserved, 0, NULL, NULL);
-    if (code == CL_SUCCESS) code = cl->clFinish(device->queue);
+    code = clear(buffer);
     if (code != CL_SUCCESS) {
         buffer_destroy(buffer);
         return CDU_CL_FAIL(error, device, code, "clearing a new buffer");
@@ -177,7 +186,8 @@ static cdu_status buffer_unmap(cdu_buffer *buffer, cdu_error *error)
     if (!buffer->mapped) return cdu_fail(error, CDU_FAILED, "%s: a buffer is unmapped that is not mapped", device->info.name);
     void *mapped = buffer->mapped;
     buffer->mapped = NULL;
-    CDU_CL(device, device->cl->clEnqueueUnmapMemObject(device->queue, buffer->memory, mapped, 0, NULL, NULL), error, "unmapping a buffer");
+    CDU_CL(device, device->cl->clEnqueueUnmapMemObject(device->queue, buffer->memory, mapped, 0, NULL, NULL), error,
+           "unmapping a buffer");
     return CDU_OK; /* the queue is in order: what comes next sees it */
 }
 

@@ -32,6 +32,7 @@ struct cdu_device {
     cl_command_queue queue;                     /* in order: barrier bits ask for nothing more */
     cdu_device_info info;
     bool timed;
+    bool oclgrind;                              /* its compiler takes one kernel at a time */
     char options[128], platform[192];           /* platform: name and version, for the cache's key */
     uint64_t allocated;
     cdu_ticket last;
@@ -63,7 +64,8 @@ struct cdu_kernel {
 cdu_status cdu_opencl_load(const cdu_opencl_api **out, cdu_error *error);
 /* Words for an OpenCL error: `what` failed on this device. Lost device and out of memory become CDU_TRY_AGAIN. */
 cdu_status cdu_opencl_fail(cdu_error *error, const char *where, const char *device, cl_int code, const char *what);
-#define CDU_CL_FAIL(error, device, code, what) cdu_opencl_fail((error), __FILE__ ":" CDU_STRING(__LINE__), (device)->info.name, (code), (what))
+#define CDU_CL_FAIL(error, device, code, what)                                                                                    \
+    cdu_opencl_fail((error), __FILE__ ":" CDU_STRING(__LINE__), (device)->info.name, (code), (what))
 /* Returns from the caller where an OpenCL call failed. */
 #define CDU_CL(device, call, error, what)                                                                                         \
     do {                                                                                                                          \

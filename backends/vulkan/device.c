@@ -1,4 +1,5 @@
-/* device.c: the Vulkan backend's table; opening and closing a device. Vulkan 1.1, one compute queue; every extension is optional. */
+/* device.c: the Vulkan backend's table; opening and closing a device. Vulkan 1.1, one compute queue; every extension is
+ * optional. */
 #include "backends/vulkan/vulkan.h"
 
 #include <stdlib.h>
@@ -46,7 +47,8 @@ static cdu_status create(cdu_device *device, cdu_error *error)
     uint32_t count = 0;
     VkPhysicalDevicePipelineExecutablePropertiesFeaturesKHR executable = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PIPELINE_EXECUTABLE_PROPERTIES_FEATURES_KHR};
-    VkPhysicalDeviceSubgroupSizeControlFeatures control = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES};
+    VkPhysicalDeviceSubgroupSizeControlFeatures control = {.sType =
+                                                               VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES};
     VkPhysicalDeviceFeatures2 features = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2};
     void **tail = &features.pNext;
     bool has_executable = cdu_vulkan_extension(instance, device->physical, VK_KHR_PIPELINE_EXECUTABLE_PROPERTIES_EXTENSION_NAME);
@@ -66,21 +68,27 @@ static cdu_status create(cdu_device *device, cdu_error *error)
     features.features = (VkPhysicalDeviceFeatures){0}; /* none of the core features is needed */
     control.computeFullSubgroups = VK_FALSE;
     float priority = 1.0f;
-    VkDeviceQueueCreateInfo queue = {.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO, .queueFamilyIndex = device->family,
-                                     .queueCount = 1, .pQueuePriorities = &priority};
-    VkDeviceCreateInfo info = {.sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO, .pNext = features.pNext, .queueCreateInfoCount = 1,
-                               .pQueueCreateInfos = &queue, .enabledExtensionCount = count, .ppEnabledExtensionNames = names};
+    VkDeviceQueueCreateInfo queue = {.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
+                                     .queueFamilyIndex = device->family,
+                                     .queueCount = 1,
+                                     .pQueuePriorities = &priority};
+    VkDeviceCreateInfo info = {.sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO,
+                               .pNext = features.pNext,
+                               .queueCreateInfoCount = 1,
+                               .pQueueCreateInfos = &queue,
+                               .enabledExtensionCount = count,
+                               .ppEnabledExtensionNames = names};
     CDU_VK(device, instance->vkCreateDevice(device->physical, &info, NULL, &device->handle), error, "opening the device");
-#define CDU_VULKAN_FIND(function)                                                                                                     \
-    device->vk.function = (PFN_##function)instance->vkGetDeviceProcAddr(device->handle, #function);                                           \
+#define CDU_VULKAN_FIND(function)                                                                                                  \
+    device->vk.function = (PFN_##function)instance->vkGetDeviceProcAddr(device->handle, #function);                                \
     if (!device->vk.function) return cdu_fail(error, CDU_NO_DEVICE, "%s: its driver has no %s", device->info.name, #function);
     CDU_VULKAN_DEVICE(CDU_VULKAN_FIND)
 #undef CDU_VULKAN_FIND
     if (device->statistics) {
-        device->executables =
-            (PFN_vkGetPipelineExecutablePropertiesKHR)instance->vkGetDeviceProcAddr(device->handle, "vkGetPipelineExecutablePropertiesKHR");
-        device->executable_statistics =
-            (PFN_vkGetPipelineExecutableStatisticsKHR)instance->vkGetDeviceProcAddr(device->handle, "vkGetPipelineExecutableStatisticsKHR");
+        device->executables = (PFN_vkGetPipelineExecutablePropertiesKHR)instance->vkGetDeviceProcAddr(
+            device->handle, "vkGetPipelineExecutablePropertiesKHR");
+        device->executable_statistics = (PFN_vkGetPipelineExecutableStatisticsKHR)instance->vkGetDeviceProcAddr(
+            device->handle, "vkGetPipelineExecutableStatisticsKHR");
         device->statistics = device->executables && device->executable_statistics;
     }
     device->vk.vkGetDeviceQueue(device->handle, device->family, 0, &device->queue);
@@ -91,11 +99,13 @@ static cdu_status make_layouts(cdu_device *device, cdu_error *error)
 {
     VkDescriptorSetLayoutBinding bindings[CDU_BINDINGS];
     for (uint32_t i = 0; i < CDU_BINDINGS; i++)
-        bindings[i] = (VkDescriptorSetLayoutBinding){.binding = i, .descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,
-                                                     .descriptorCount = 1, .stageFlags = VK_SHADER_STAGE_COMPUTE_BIT};
+        bindings[i] = (VkDescriptorSetLayoutBinding){.binding = i,
+                                                     .descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,
+                                                     .descriptorCount = 1,
+                                                     .stageFlags = VK_SHADER_STAGE_COMPUTE_BIT};
     for (uint32_t i = 0; i <= CDU_BINDINGS; i++) {
-        VkDescriptorSetLayoutCreateInfo info = {.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO, .bindingCount = i,
-                                                .pBindings = bindings};
+        VkDescriptorSetLayoutCreateInfo info = {
+            .sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO, .bindingCount = i, .pBindings = bindings};
         CDU_VK(device, device->vk.vkCreateDescriptorSetLayout(device->handle, &info, NULL, &device->set_layout[i]), error,
                "making a descriptor layout");
     }
@@ -134,8 +144,7 @@ static cdu_status open_device(uint32_t index, bool timed, cdu_device **out, cdu_
     uint32_t count = cdu_vulkan_places(instance, places);
     cdu_status status = CDU_OK;
     cdu_device *device = NULL;
-    if (index >= count)
-        status = cdu_fail(error, CDU_NO_DEVICE, "there is no device vulkan:%u; Vulkan has %u", index, count);
+    if (index >= count) status = cdu_fail(error, CDU_NO_DEVICE, "there is no device vulkan:%u; Vulkan has %u", index, count);
     if (status == CDU_OK) status = cdu_allocate(&device, 1, sizeof *device, error);
     if (status != CDU_OK) {
         cdu_vulkan_release();
@@ -145,8 +154,10 @@ static cdu_status open_device(uint32_t index, bool timed, cdu_device **out, cdu_
     device->physical = places[index];
     device->timed = timed;
     status = start(device, error);
-    if (status != CDU_OK) close_device(device);
-    else *out = device;
+    if (status != CDU_OK)
+        close_device(device);
+    else
+        *out = device;
     return status;
 }
 

@@ -43,9 +43,10 @@ static cdu_status start(cdu_vulkan_instance *instance, cdu_error *error)
 {
     PFN_vkGetInstanceProcAddr find = NULL;
     CDU_TRY(find_loader(&find, error));
-#define CDU_VULKAN_FIND(function)                                                                                                     \
-    instance->function = (PFN_##function)find(instance->handle, #function);                                                                   \
-    if (!instance->function) return cdu_fail(error, CDU_NO_DEVICE, "the Vulkan loader has no %s: it is older than Vulkan 1.1", #function);
+#define CDU_VULKAN_FIND(function)                                                                                                  \
+    instance->function = (PFN_##function)find(instance->handle, #function);                                                        \
+    if (!instance->function)                                                                                                       \
+        return cdu_fail(error, CDU_NO_DEVICE, "the Vulkan loader has no %s: it is older than Vulkan 1.1", #function);
     CDU_VULKAN_GLOBALS(CDU_VULKAN_FIND)
     VkApplicationInfo application = {
         .sType = VK_STRUCTURE_TYPE_APPLICATION_INFO, .pApplicationName = "cdunet", .apiVersion = VK_API_VERSION_1_1};
@@ -59,7 +60,8 @@ static cdu_status start(cdu_vulkan_instance *instance, cdu_error *error)
     VkResult code = instance->vkCreateInstance(&info, NULL, &instance->handle);
     if (code == VK_ERROR_INCOMPATIBLE_DRIVER) instance->handle = NULL;
     if (code != VK_SUCCESS)
-        return cdu_fail(error, CDU_NO_DEVICE, "Vulkan cannot be started (error %d): no driver is installed, or it is older than 1.1", code);
+        return cdu_fail(error, CDU_NO_DEVICE,
+                        "Vulkan cannot be started (error %d): no driver is installed, or it is older than 1.1", code);
     CDU_VULKAN_INSTANCE(CDU_VULKAN_FIND)
 #undef CDU_VULKAN_FIND
     return CDU_OK;
@@ -70,8 +72,10 @@ cdu_status cdu_vulkan_acquire(const cdu_vulkan_instance **out, cdu_error *error)
     pthread_mutex_lock(&lock);
     cdu_status status = CDU_OK;
     if (!users) status = start(&shared, error);
-    if (status == CDU_OK) users++;
-    else memset(&shared, 0, sizeof shared);
+    if (status == CDU_OK)
+        users++;
+    else
+        memset(&shared, 0, sizeof shared);
     pthread_mutex_unlock(&lock);
     *out = &shared;
     return status;
@@ -93,11 +97,12 @@ cdu_status cdu_vulkan_fail(cdu_error *error, const char *where, const char *devi
     case VK_ERROR_OUT_OF_HOST_MEMORY:
     case VK_ERROR_OUT_OF_DEVICE_MEMORY:
         return cdu_error_set(error, CDU_TRY_AGAIN, where,
-                             "%s: %s: out of memory (Vulkan error %d); use a smaller batch or tile, or free memory", device, what, code);
+                             "%s: %s: out of memory (Vulkan error %d); use a smaller batch or tile, or free memory", device, what,
+                             code);
     case VK_ERROR_DEVICE_LOST:
-        return cdu_error_set(error, CDU_TRY_AGAIN, where, "%s: %s: the device is lost (Vulkan error %d); run again", device, what, code);
-    default:
-        return cdu_error_set(error, CDU_FAILED, where, "%s: %s: Vulkan error %d", device, what, code);
+        return cdu_error_set(error, CDU_TRY_AGAIN, where, "%s: %s: the device is lost (Vulkan error %d); run again", device, what,
+                             code);
+    default: return cdu_error_set(error, CDU_FAILED, where, "%s: %s: Vulkan error %d", device, what, code);
     }
 }
 
@@ -142,9 +147,12 @@ bool cdu_vulkan_extension(const cdu_vulkan_instance *instance, VkPhysicalDevice 
 
 static const char *vendor_name(uint32_t id)
 {
-    static const struct { uint32_t id; const char *name; } known[] = {
-        {0x1002, "AMD"},      {0x1010, "Imagination"}, {0x106B, "Apple"}, {0x10DE, "NVIDIA"},  {0x13B5, "ARM"},
-        {0x1AE0, "Google"},   {0x5143, "Qualcomm"},    {0x8086, "Intel"}, {0x10005, "Mesa"},   {0, NULL},
+    static const struct {
+        uint32_t id;
+        const char *name;
+    } known[] = {
+        {0x1002, "AMD"},    {0x1010, "Imagination"}, {0x106B, "Apple"}, {0x10DE, "NVIDIA"}, {0x13B5, "ARM"},
+        {0x1AE0, "Google"}, {0x5143, "Qualcomm"},    {0x8086, "Intel"}, {0x10005, "Mesa"},  {0, NULL},
     };
     for (int i = 0; known[i].name; i++)
         if (known[i].id == id) return known[i].name;
@@ -156,7 +164,8 @@ static void identify(const VkPhysicalDevicePCIBusInfoPropertiesEXT *pci, bool ha
                      cdu_device_info *out)
 {
     if (has_pci && (pci->pciDomain || pci->pciBus || pci->pciDevice)) {
-        snprintf(out->uuid, sizeof out->uuid, "pci %04x:%02x:%02x.%x", pci->pciDomain, pci->pciBus, pci->pciDevice, pci->pciFunction);
+        snprintf(out->uuid, sizeof out->uuid, "pci %04x:%02x:%02x.%x", pci->pciDomain, pci->pciBus, pci->pciDevice,
+                 pci->pciFunction);
         return;
     }
     bool any = false;
@@ -201,10 +210,12 @@ void cdu_vulkan_describe(const cdu_vulkan_instance *instance, VkPhysicalDevice d
     bool has_sizes = cdu_vulkan_extension(instance, device, VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME);
     VkPhysicalDevicePCIBusInfoPropertiesEXT pci = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PCI_BUS_INFO_PROPERTIES_EXT};
     VkPhysicalDeviceDriverProperties driver = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DRIVER_PROPERTIES};
-    VkPhysicalDeviceSubgroupSizeControlProperties sizes = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_PROPERTIES};
+    VkPhysicalDeviceSubgroupSizeControlProperties sizes = {.sType =
+                                                               VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_PROPERTIES};
     VkPhysicalDeviceSubgroupProperties subgroup = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_PROPERTIES};
     VkPhysicalDeviceIDProperties id = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_ID_PROPERTIES, .pNext = &subgroup};
-    VkPhysicalDeviceMaintenance3Properties sizes3 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_3_PROPERTIES, .pNext = &id};
+    VkPhysicalDeviceMaintenance3Properties sizes3 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_3_PROPERTIES,
+                                                     .pNext = &id};
     VkPhysicalDeviceProperties2 all = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, .pNext = &sizes3};
     void **tail = &subgroup.pNext;
     if (has_pci) *tail = &pci, tail = &pci.pNext;
@@ -215,11 +226,15 @@ void cdu_vulkan_describe(const cdu_vulkan_instance *instance, VkPhysicalDevice d
 
     snprintf(out->name, sizeof out->name, "%.127s", p->deviceName);
     const char *vendor = vendor_name(p->vendorID);
-    if (vendor) snprintf(out->vendor, sizeof out->vendor, "%s", vendor);
-    else snprintf(out->vendor, sizeof out->vendor, "0x%04x", p->vendorID);
+    if (vendor)
+        snprintf(out->vendor, sizeof out->vendor, "%s", vendor);
+    else
+        snprintf(out->vendor, sizeof out->vendor, "0x%04x", p->vendorID);
     if (has_driver)
-        snprintf(out->driver, sizeof out->driver, "%.56s%s%.64s", driver.driverName, driver.driverInfo[0] ? " " : "", driver.driverInfo);
-    else snprintf(out->driver, sizeof out->driver, "%u", p->driverVersion);
+        snprintf(out->driver, sizeof out->driver, "%.56s%s%.64s", driver.driverName, driver.driverInfo[0] ? " " : "",
+                 driver.driverInfo);
+    else
+        snprintf(out->driver, sizeof out->driver, "%u", p->driverVersion);
     switch (p->deviceType) {
     case VK_PHYSICAL_DEVICE_TYPE_CPU: out->kind = CDU_CPU; break;
     case VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU: out->kind = CDU_INTEGRATED; break;

@@ -33,8 +33,8 @@ static cdu_status take_functions(void *library)
         sc = *table;
         return CDU_OK;
     }
-#define SHADERC_FIND(function)                                                                                                    \
-    *(void **)&sc.function = dlsym(library, #function);                                                                           \
+#define SHADERC_FIND(function)                                                                                                     \
+    *(void **)&sc.function = dlsym(library, #function);                                                                            \
     if (!sc.function) return cdu_fail(&load_error, CDU_NO_DEVICE, "shaderc has no %s", #function);
     CDU_SHADERC_FUNCTIONS(SHADERC_FIND)
 #undef SHADERC_FIND
@@ -43,10 +43,11 @@ static cdu_status take_functions(void *library)
 
 static void load(void)
 {
-    static const char *const names[] = {"libshaderc.so.1", "libshaderc_shared.so.1", "libcdunet_shaderc.so", "libshaderc_shared.dylib",
-                                        NULL};
+    static const char *const names[] = {"libshaderc.so.1", "libshaderc_shared.so.1", "libcdunet_shaderc.so",
+                                        "libshaderc_shared.dylib", NULL};
     void *library;
-    if (cdu_library_open(names, "CDUNET_LIBSHADERC", "Vulkan kernels need shaderc; OpenCL does not", &library, &load_error) != CDU_OK ||
+    if (cdu_library_open(names, "CDUNET_LIBSHADERC", "Vulkan kernels need shaderc; OpenCL does not", &library, &load_error) !=
+            CDU_OK ||
         take_functions(library) != CDU_OK)
         return;
     compiler = sc.shaderc_compiler_initialize();
@@ -97,7 +98,8 @@ static cdu_cache_key pipelines_key(const cdu_device *device)
     device->instance->vkGetPhysicalDeviceProperties(device->physical, &properties);
     char id[2 * VK_UUID_SIZE + 40];
     int used = snprintf(id, sizeof id, "%x %x %x ", properties.vendorID, properties.deviceID, properties.driverVersion);
-    for (uint32_t i = 0; i < VK_UUID_SIZE; i++) used += snprintf(id + used, sizeof id - (size_t)used, "%02x", properties.pipelineCacheUUID[i]);
+    for (uint32_t i = 0; i < VK_UUID_SIZE; i++)
+        used += snprintf(id + used, sizeof id - (size_t)used, "%02x", properties.pipelineCacheUUID[i]);
     const char *parts[] = {"pipelines", id, device->info.name, device->info.driver};
     return cdu_cache_key_of(parts, sizeof parts / sizeof parts[0]);
 }
@@ -107,7 +109,8 @@ void cdu_vulkan_load_pipelines(cdu_device *device)
     void *data = NULL;
     size_t size = 0;
     if (!cdu_cache_load("pipelines", pipelines_key(device), &data, &size)) size = 0;
-    VkPipelineCacheCreateInfo info = {.sType = VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO, .initialDataSize = size, .pInitialData = data};
+    VkPipelineCacheCreateInfo info = {
+        .sType = VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO, .initialDataSize = size, .pInitialData = data};
     if (device->vk.vkCreatePipelineCache(device->handle, &info, NULL, &device->pipelines) != VK_SUCCESS)
         device->pipelines = VK_NULL_HANDLE; /* slower, not wrong */
     device->pipelines_size = size;
@@ -119,8 +122,8 @@ void cdu_vulkan_store_pipelines(cdu_device *device)
     size_t size = 0;
     void *data;
     if (!device->pipelines) return;
-    if (device->vk.vkGetPipelineCacheData(device->handle, device->pipelines, &size, NULL) == VK_SUCCESS && size > device->pipelines_size &&
-        cdu_allocate(&data, size, 1, NULL) == CDU_OK) {
+    if (device->vk.vkGetPipelineCacheData(device->handle, device->pipelines, &size, NULL) == VK_SUCCESS &&
+        size > device->pipelines_size && cdu_allocate(&data, size, 1, NULL) == CDU_OK) {
         /* 32 bytes are the header alone: drivers that keep nothing */
         if (size > 32 && device->vk.vkGetPipelineCacheData(device->handle, device->pipelines, &size, data) == VK_SUCCESS)
             cdu_cache_store("pipelines", pipelines_key(device), data, size);
@@ -140,8 +143,8 @@ static uint64_t statistic(const VkPipelineExecutableStatisticKHR *s)
     }
 }
 
-/* Drivers name their statistics freely: RADV "VGPRs", "Spilled VGPRs", "Scratch size", "LDS size"; ANV "Spill count", "Scratch Memory
- * Size"; NVIDIA "Register Count", "Local Memory Size". Spills are the larger of spilled registers and scratch memory. */
+/* Drivers name their statistics freely: RADV "VGPRs", "Spilled VGPRs", "Scratch size", "LDS size"; ANV "Spill count", "Scratch
+ * Memory Size"; NVIDIA "Register Count", "Local Memory Size". Spills are the larger of spilled registers and scratch memory. */
 static void read_statistics(const cdu_device *device, VkPipeline pipeline, cdu_kernel_stats *stats)
 {
     if (!device->executable_statistics) return;
@@ -153,7 +156,8 @@ static void read_statistics(const cdu_device *device, VkPipeline pipeline, cdu_k
     if ((code != VK_SUCCESS && code != VK_INCOMPLETE) || !executables) return;
     stats->subgroup = properties[0].subgroupSize;
     VkPipelineExecutableStatisticKHR list[64];
-    for (int i = 0; i < 64; i++) list[i] = (VkPipelineExecutableStatisticKHR){.sType = VK_STRUCTURE_TYPE_PIPELINE_EXECUTABLE_STATISTIC_KHR};
+    for (int i = 0; i < 64; i++)
+        list[i] = (VkPipelineExecutableStatisticKHR){.sType = VK_STRUCTURE_TYPE_PIPELINE_EXECUTABLE_STATISTIC_KHR};
     VkPipelineExecutableInfoKHR which = {.sType = VK_STRUCTURE_TYPE_PIPELINE_EXECUTABLE_INFO_KHR, .pipeline = pipeline};
     uint32_t count = 64;
     code = device->executable_statistics(device->handle, &which, &count, list);
@@ -162,10 +166,14 @@ static void read_statistics(const cdu_device *device, VkPipeline pipeline, cdu_k
     for (uint32_t i = 0; i < count; i++) {
         const char *name = list[i].name;
         uint64_t value = statistic(&list[i]);
-        if (!strcmp(name, "VGPRs") || strcasestr(name, "register count")) stats->registers = (uint32_t)value;
-        else if (!strcmp(name, "Spilled VGPRs") || !strcmp(name, "Spilled SGPRs") || strcasestr(name, "spill count")) spilled += 4 * value;
-        else if (strcasestr(name, "scratch")) scratch = value;
-        else if (strcasestr(name, "LDS size") || strcasestr(name, "shared memory")) stats->local_bytes = (uint32_t)value;
+        if (!strcmp(name, "VGPRs") || strcasestr(name, "register count"))
+            stats->registers = (uint32_t)value;
+        else if (!strcmp(name, "Spilled VGPRs") || !strcmp(name, "Spilled SGPRs") || strcasestr(name, "spill count"))
+            spilled += 4 * value;
+        else if (strcasestr(name, "scratch"))
+            scratch = value;
+        else if (strcasestr(name, "LDS size") || strcasestr(name, "shared memory"))
+            stats->local_bytes = (uint32_t)value;
     }
     stats->spill_bytes = (uint32_t)(spilled > scratch ? spilled : scratch);
 }
@@ -176,24 +184,26 @@ static cdu_status make_pipeline(cdu_kernel *kernel, const uint32_t *words, size_
     cdu_device *device = kernel->device;
     const cdu_vulkan_api *vk = &device->vk;
     VkPushConstantRange push = {.stageFlags = VK_SHADER_STAGE_COMPUTE_BIT, .size = 4 * kernel->params};
-    VkPipelineLayoutCreateInfo layout = {.sType = VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO, .setLayoutCount = 1,
-                                         .pSetLayouts = &device->set_layout[kernel->bindings], .pushConstantRangeCount = 1,
+    VkPipelineLayoutCreateInfo layout = {.sType = VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO,
+                                         .setLayoutCount = 1,
+                                         .pSetLayouts = &device->set_layout[kernel->bindings],
+                                         .pushConstantRangeCount = 1,
                                          .pPushConstantRanges = &push};
     CDU_VK(device, vk->vkCreatePipelineLayout(device->handle, &layout, NULL, &kernel->layout), error, "making a pipeline's layout");
-    VkShaderModuleCreateInfo module_info = {.sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO, .codeSize = bytes, .pCode = words};
+    VkShaderModuleCreateInfo module_info = {
+        .sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO, .codeSize = bytes, .pCode = words};
     VkShaderModule module;
     CDU_VK(device, vk->vkCreateShaderModule(device->handle, &module_info, NULL, &module), error, "making a shader module");
     VkPipelineShaderStageRequiredSubgroupSizeCreateInfo size = {
         .sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_REQUIRED_SUBGROUP_SIZE_CREATE_INFO, .requiredSubgroupSize = subgroup};
-    VkComputePipelineCreateInfo info = {
-        .sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
-        .flags = statistics ? VK_PIPELINE_CREATE_CAPTURE_STATISTICS_BIT_KHR : 0,
-        .stage = {.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
-                  .pNext = subgroup ? &size : NULL,
-                  .stage = VK_SHADER_STAGE_COMPUTE_BIT,
-                  .module = module,
-                  .pName = "main"},
-        .layout = kernel->layout};
+    VkComputePipelineCreateInfo info = {.sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
+                                        .flags = statistics ? VK_PIPELINE_CREATE_CAPTURE_STATISTICS_BIT_KHR : 0,
+                                        .stage = {.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
+                                                  .pNext = subgroup ? &size : NULL,
+                                                  .stage = VK_SHADER_STAGE_COMPUTE_BIT,
+                                                  .module = module,
+                                                  .pName = "main"},
+                                        .layout = kernel->layout};
     VkResult code = vk->vkCreateComputePipelines(device->handle, device->pipelines, 1, &info, NULL, &kernel->pipeline);
     vk->vkDestroyShaderModule(device->handle, module, NULL);
     if (code == VK_SUCCESS) return CDU_OK;
@@ -208,13 +218,13 @@ static cdu_status check(const cdu_device *device, const char *name, const uint32
                         uint32_t subgroup, cdu_error *error)
 {
     if (bindings > CDU_BINDINGS || !params || params > CDU_PARAM_WORDS)
-        return cdu_fail(error, CDU_FAILED, "kernel %s: %u buffers and %u parameters; at most %d, and 1 to %d", name, bindings, params,
-                        CDU_BINDINGS, CDU_PARAM_WORDS);
+        return cdu_fail(error, CDU_FAILED, "kernel %s: %u buffers and %u parameters; at most %d, and 1 to %d", name, bindings,
+                        params, CDU_BINDINGS, CDU_PARAM_WORDS);
     const cdu_device_info *info = &device->info;
     if ((uint64_t)group[0] * group[1] * group[2] > info->group_items || group[0] > info->group_size[0] ||
         group[1] > info->group_size[1] || group[2] > info->group_size[2])
-        return cdu_fail(error, CDU_NO_DEVICE, "kernel %s: groups of %u x %u x %u items; %s takes %u, at most %u x %u x %u", name, group[0],
-                        group[1], group[2], info->name, info->group_items, info->group_size[0], info->group_size[1],
+        return cdu_fail(error, CDU_NO_DEVICE, "kernel %s: groups of %u x %u x %u items; %s takes %u, at most %u x %u x %u", name,
+                        group[0], group[1], group[2], info->name, info->group_items, info->group_size[0], info->group_size[1],
                         info->group_size[2]);
     if (subgroup && (!device->subgroup_control || subgroup < info->subgroup_min || subgroup > info->subgroup_max))
         return cdu_fail(error, CDU_NO_DEVICE, "kernel %s: subgroups of %u; %s takes %u to %u and %s", name, subgroup, info->name,
@@ -222,8 +232,9 @@ static cdu_status check(const cdu_device *device, const char *name, const uint32
     return CDU_OK;
 }
 
-cdu_status cdu_vulkan_kernel_create(cdu_device *device, const char *source, const char *name, const char *defines, uint32_t bindings,
-                                    uint32_t params, uint32_t subgroup, cdu_kernel **out, cdu_kernel_stats *stats, cdu_error *error)
+cdu_status cdu_vulkan_kernel_create(cdu_device *device, const char *source, const char *name, const char *defines,
+                                    uint32_t bindings, uint32_t params, uint32_t subgroup, cdu_kernel **out,
+                                    cdu_kernel_stats *stats, cdu_error *error)
 {
     uint32_t group[3], *words = NULL;
     size_t bytes = 0;

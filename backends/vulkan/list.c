@@ -1,6 +1,6 @@
-/* list.c: lists of steps on Vulkan: one command buffer a segment, recorded once with its descriptor sets, push constants and barriers,
- * and submitted again and again. What changes between runs goes through host-visible memory: the patch, and the ticket that the
- * segment's last command copies to where wait looks for it. */
+/* list.c: lists of steps on Vulkan: one command buffer a segment, recorded once with its descriptor sets, push constants and
+ * barriers, and submitted again and again. What changes between runs goes through host-visible memory: the patch, and the ticket
+ * that the segment's last command copies to where wait looks for it. */
 #include "backends/vulkan/vulkan.h"
 
 #include <stdio.h>
@@ -13,11 +13,11 @@
 struct cdu_list {
     cdu_device *device;
     uint32_t segments;
-    uint32_t *first;                /* step numbers, segments + 1 places */
-    VkCommandBuffer *commands;      /* of each segment; behind them the one that copies the patch */
-    cdu_ticket *running;            /* last ticket of each segment */
+    uint32_t *first;           /* step numbers, segments + 1 places */
+    VkCommandBuffer *commands; /* of each segment; behind them the one that copies the patch */
+    cdu_ticket *running;       /* last ticket of each segment */
     VkDescriptorPool descriptors;
-    VkQueryPool queries;            /* timed: segment s begins at query first[s] + s */
+    VkQueryPool queries; /* timed: segment s begins at query first[s] + s */
     cdu_buffer *tickets_in, *tickets_out, *patch, *staging;
 };
 
@@ -27,8 +27,8 @@ static void barrier(const cdu_device *device, VkCommandBuffer commands)
 {
     VkMemoryBarrier memory = {.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER,
                               .srcAccessMask = VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_WRITE_BIT,
-                              .dstAccessMask = VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_READ_BIT |
-                                               VK_ACCESS_TRANSFER_WRITE_BIT};
+                              .dstAccessMask = VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT |
+                                               VK_ACCESS_TRANSFER_READ_BIT | VK_ACCESS_TRANSFER_WRITE_BIT};
     device->vk.vkCmdPipelineBarrier(commands, work, work, 0, 1, &memory, 0, NULL, 0, NULL);
 }
 
@@ -63,8 +63,8 @@ static cdu_status record_kernel(cdu_list *list, VkCommandBuffer commands, const 
     const cdu_vulkan_api *vk = &device->vk;
     const cdu_kernel *kernel = step->kernel;
     if (!kernel || kernel->bindings != step->bindings || kernel->params != step->params)
-        return cdu_fail(error, CDU_FAILED, "step %s: %u buffers and %u parameters do not fit its kernel, which has %u and %u", label,
-                        step->bindings, step->params, kernel ? kernel->bindings : 0, kernel ? kernel->params : 0);
+        return cdu_fail(error, CDU_FAILED, "step %s: %u buffers and %u parameters do not fit its kernel, which has %u and %u",
+                        label, step->bindings, step->params, kernel ? kernel->bindings : 0, kernel ? kernel->params : 0);
     for (int i = 0; i < 3; i++)
         if (!step->groups[i] || step->groups[i] > device->info.group_count[i])
             return cdu_fail(error, CDU_FAILED, "step %s: %u groups on axis %d; %s takes 1 to %u", label, step->groups[i], i,
@@ -72,7 +72,8 @@ static cdu_status record_kernel(cdu_list *list, VkCommandBuffer commands, const 
     vk->vkCmdBindPipeline(commands, VK_PIPELINE_BIND_POINT_COMPUTE, kernel->pipeline);
     if (step->bindings) {
         VkDescriptorSetAllocateInfo allocate = {.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_ALLOCATE_INFO,
-                                                .descriptorPool = list->descriptors, .descriptorSetCount = 1,
+                                                .descriptorPool = list->descriptors,
+                                                .descriptorSetCount = 1,
                                                 .pSetLayouts = &device->set_layout[step->bindings]};
         VkDescriptorSet set;
         CDU_VK(device, vk->vkAllocateDescriptorSets(device->handle, &allocate, &set), error, "making a descriptor set");
@@ -82,8 +83,11 @@ static cdu_status record_kernel(cdu_list *list, VkCommandBuffer commands, const 
             const cdu_binding *b = &step->bind[i];
             CDU_TRY(check_binding(device, b, label, error));
             buffers[i] = (VkDescriptorBufferInfo){b->buffer->handle, b->offset, b->bytes};
-            writes[i] = (VkWriteDescriptorSet){.sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET, .dstSet = set, .dstBinding = i,
-                                               .descriptorCount = 1, .descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,
+            writes[i] = (VkWriteDescriptorSet){.sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET,
+                                               .dstSet = set,
+                                               .dstBinding = i,
+                                               .descriptorCount = 1,
+                                               .descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,
                                                .pBufferInfo = &buffers[i]};
         }
         vk->vkUpdateDescriptorSets(device->handle, step->bindings, writes, 0, NULL);
@@ -94,7 +98,8 @@ static cdu_status record_kernel(cdu_list *list, VkCommandBuffer commands, const 
     return CDU_OK;
 }
 
-static cdu_status record_transfer(cdu_list *list, VkCommandBuffer commands, const cdu_step *step, const char *label, cdu_error *error)
+static cdu_status record_transfer(cdu_list *list, VkCommandBuffer commands, const cdu_step *step, const char *label,
+                                  cdu_error *error)
 {
     const cdu_device *device = list->device;
     uint32_t wanted = step->kind == CDU_STEP_COPY ? 2 : 1;
@@ -157,8 +162,10 @@ static cdu_status record_segment(cdu_list *list, const cdu_step *steps, uint32_t
         snprintf(label, sizeof label, "%s", step->label ? step->label : "?");
         /* a device opened timed runs step after step, or the times would be of no step in particular */
         if (i > list->first[segment] && (step->barrier || list->queries)) barrier(device, commands);
-        if (step->kind == CDU_STEP_KERNEL) CDU_TRY(record_kernel(list, commands, step, label, error));
-        else CDU_TRY(record_transfer(list, commands, step, label, error));
+        if (step->kind == CDU_STEP_KERNEL)
+            CDU_TRY(record_kernel(list, commands, step, label, error));
+        else
+            CDU_TRY(record_transfer(list, commands, step, label, error));
         if (list->queries) vk->vkCmdWriteTimestamp(commands, VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT, list->queries, query++);
     }
     record_end(list, commands, segment);
@@ -173,17 +180,20 @@ static cdu_status make_pools(cdu_list *list, const cdu_step *steps, uint32_t cou
     for (uint32_t i = 0; i < count; i++)
         if (steps[i].kind == CDU_STEP_KERNEL && steps[i].bindings) sets++, bindings += steps[i].bindings;
     VkDescriptorPoolSize size = {VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, bindings};
-    VkDescriptorPoolCreateInfo pool = {.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO, .maxSets = sets, .poolSizeCount = 1,
-                                       .pPoolSizes = &size};
+    VkDescriptorPoolCreateInfo pool = {
+        .sType = VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO, .maxSets = sets, .poolSizeCount = 1, .pPoolSizes = &size};
     if (sets)
         CDU_VK(device, device->vk.vkCreateDescriptorPool(device->handle, &pool, NULL, &list->descriptors), error,
                "making descriptor sets");
-    VkQueryPoolCreateInfo queries = {.sType = VK_STRUCTURE_TYPE_QUERY_POOL_CREATE_INFO, .queryType = VK_QUERY_TYPE_TIMESTAMP,
+    VkQueryPoolCreateInfo queries = {.sType = VK_STRUCTURE_TYPE_QUERY_POOL_CREATE_INFO,
+                                     .queryType = VK_QUERY_TYPE_TIMESTAMP,
                                      .queryCount = count + list->segments};
     if (device->timed && device->timestamp_ns > 0 && list->segments)
         CDU_VK(device, device->vk.vkCreateQueryPool(device->handle, &queries, NULL, &list->queries), error, "making timers");
-    VkCommandBufferAllocateInfo allocate = {.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO, .commandPool = device->pool,
-                                            .level = VK_COMMAND_BUFFER_LEVEL_PRIMARY, .commandBufferCount = list->segments + 1};
+    VkCommandBufferAllocateInfo allocate = {.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO,
+                                            .commandPool = device->pool,
+                                            .level = VK_COMMAND_BUFFER_LEVEL_PRIMARY,
+                                            .commandBufferCount = list->segments + 1};
     CDU_VK(device, device->vk.vkAllocateCommandBuffers(device->handle, &allocate, list->commands), error, "making command buffers");
     return CDU_OK;
 }
@@ -220,8 +230,10 @@ cdu_status cdu_vulkan_list_create(cdu_device *device, const cdu_step *steps, uin
     list->segments = count ? steps[count - 1].segment + 1 : 0;
     list->patch = patch;
     cdu_status status = build(list, steps, count, error);
-    if (status == CDU_OK) *out = list;
-    else cdu_vulkan_list_destroy(list);
+    if (status == CDU_OK)
+        *out = list;
+    else
+        cdu_vulkan_list_destroy(list);
     return status;
 }
 
@@ -262,8 +274,8 @@ static cdu_status write_patch(cdu_list *list, const void *data, uint32_t bytes, 
     return cdu_vulkan_flush(list->staging, error);
 }
 
-cdu_status cdu_vulkan_submit(cdu_list *list, uint32_t segment, cdu_lane lane, const void *patch_data, uint32_t bytes, cdu_ticket *out,
-                             cdu_error *error)
+cdu_status cdu_vulkan_submit(cdu_list *list, uint32_t segment, cdu_lane lane, const void *patch_data, uint32_t bytes,
+                             cdu_ticket *out, cdu_error *error)
 {
     (void)lane; /* one queue */
     cdu_device *device = list->device;
@@ -278,12 +290,15 @@ cdu_status cdu_vulkan_submit(cdu_list *list, uint32_t segment, cdu_lane lane, co
     if (patched) CDU_TRY(write_patch(list, patch_data, bytes, error));
     VkFence *fence = &device->slot[slot].fence;
     VkFenceCreateInfo fence_info = {.sType = VK_STRUCTURE_TYPE_FENCE_CREATE_INFO};
-    if (*fence) CDU_VK(device, vk->vkResetFences(device->handle, 1, fence), error, "resetting a fence");
-    else CDU_VK(device, vk->vkCreateFence(device->handle, &fence_info, NULL, fence), error, "making a fence");
+    if (*fence)
+        CDU_VK(device, vk->vkResetFences(device->handle, 1, fence), error, "resetting a fence");
+    else
+        CDU_VK(device, vk->vkCreateFence(device->handle, &fence_info, NULL, fence), error, "making a fence");
     ((uint64_t *)list->tickets_in->host)[segment] = ticket;
     CDU_TRY(cdu_vulkan_flush(list->tickets_in, error));
     VkCommandBuffer commands[2] = {list->commands[list->segments], list->commands[segment]};
-    VkSubmitInfo submit = {.sType = VK_STRUCTURE_TYPE_SUBMIT_INFO, .commandBufferCount = patched ? 2 : 1,
+    VkSubmitInfo submit = {.sType = VK_STRUCTURE_TYPE_SUBMIT_INFO,
+                           .commandBufferCount = patched ? 2 : 1,
                            .pCommandBuffers = patched ? commands : commands + 1};
     device->used = true;
     CDU_VK(device, vk->vkQueueSubmit(device->queue, 1, &submit, *fence), error, "submitting");
@@ -340,8 +355,9 @@ cdu_status cdu_vulkan_times(cdu_list *list, uint32_t segment, uint64_t *nanoseco
     uint32_t count = list->first[segment + 1] - list->first[segment];
     uint64_t *ticks;
     CDU_TRY(cdu_allocate(&ticks, (size_t)count + 1, sizeof *ticks, error));
-    VkResult code = device->vk.vkGetQueryPoolResults(device->handle, list->queries, list->first[segment] + segment, count + 1,
-                                                     8 * ((size_t)count + 1), ticks, 8, VK_QUERY_RESULT_64_BIT | VK_QUERY_RESULT_WAIT_BIT);
+    VkResult code =
+        device->vk.vkGetQueryPoolResults(device->handle, list->queries, list->first[segment] + segment, count + 1,
+                                         8 * ((size_t)count + 1), ticks, 8, VK_QUERY_RESULT_64_BIT | VK_QUERY_RESULT_WAIT_BIT);
     for (uint32_t i = 0; code == VK_SUCCESS && i < count; i++)
         nanoseconds[i] = (uint64_t)((double)((ticks[i + 1] - ticks[i]) & device->timestamp_mask) * device->timestamp_ns);
     free(ticks);

@@ -8,8 +8,12 @@
 #include "backends/host.h"
 #include "core/base/memory.h"
 
-enum { LOCAL = VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT, VISIBLE = VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT,
-       COHERENT = VK_MEMORY_PROPERTY_HOST_COHERENT_BIT, CACHED = VK_MEMORY_PROPERTY_HOST_CACHED_BIT };
+enum {
+    LOCAL = VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT,
+    VISIBLE = VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT,
+    COHERENT = VK_MEMORY_PROPERTY_HOST_COHERENT_BIT,
+    CACHED = VK_MEMORY_PROPERTY_HOST_CACHED_BIT
+};
 
 static const VkBufferUsageFlags usage =
     VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT;
@@ -68,7 +72,8 @@ cdu_status cdu_vulkan_budget(cdu_device *device, uint64_t *free_bytes, cdu_error
         *free_bytes = whole > used ? whole - used : 0;
     } else {
         *free_bytes = size > device->allocated ? size - device->allocated : 0;
-        if (device->info.kind == CDU_DISCRETE) *free_bytes -= *free_bytes / 10; /* the driver does not say: leave room for the desktop */
+        if (device->info.kind == CDU_DISCRETE)
+            *free_bytes -= *free_bytes / 10; /* the driver does not say: leave room for the desktop */
     }
     uint64_t host = device->info.kind == CDU_DISCRETE ? 0 : cdu_host_memory_free();
     if (host && host < *free_bytes) *free_bytes = host;
@@ -79,8 +84,10 @@ cdu_status cdu_vulkan_budget(cdu_device *device, uint64_t *free_bytes, cdu_error
 static cdu_status clear(cdu_device *device, VkBuffer buffer, cdu_error *error)
 {
     const cdu_vulkan_api *vk = &device->vk;
-    VkCommandBufferAllocateInfo info = {.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO, .commandPool = device->pool,
-                                        .level = VK_COMMAND_BUFFER_LEVEL_PRIMARY, .commandBufferCount = 1};
+    VkCommandBufferAllocateInfo info = {.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO,
+                                        .commandPool = device->pool,
+                                        .level = VK_COMMAND_BUFFER_LEVEL_PRIMARY,
+                                        .commandBufferCount = 1};
     VkCommandBufferBeginInfo begin = {.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO,
                                       .flags = VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT};
     VkFenceCreateInfo fence_info = {.sType = VK_STRUCTURE_TYPE_FENCE_CREATE_INFO};
@@ -106,7 +113,8 @@ static cdu_status fill_in(cdu_buffer *buffer, cdu_error *error)
 {
     cdu_device *device = buffer->device;
     const cdu_vulkan_api *vk = &device->vk;
-    VkBufferCreateInfo info = {.sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO, .size = (buffer->bytes + 3) & ~(uint64_t)3, .usage = usage};
+    VkBufferCreateInfo info = {
+        .sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO, .size = (buffer->bytes + 3) & ~(uint64_t)3, .usage = usage};
     CDU_VK(device, vk->vkCreateBuffer(device->handle, &info, NULL, &buffer->handle), error, "making a buffer");
     VkMemoryRequirements needs;
     vk->vkGetBufferMemoryRequirements(device->handle, buffer->handle, &needs);
@@ -118,8 +126,8 @@ static cdu_status fill_in(cdu_buffer *buffer, cdu_error *error)
     if (needs.size > heap) /* some drivers accept the absurd and die of it later */
         return cdu_fail(error, CDU_TRY_AGAIN, "%s: a buffer of %llu bytes in memory of %llu", device->info.name,
                         (unsigned long long)needs.size, (unsigned long long)heap);
-    VkMemoryAllocateInfo allocate = {.sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO, .allocationSize = needs.size,
-                                     .memoryTypeIndex = type};
+    VkMemoryAllocateInfo allocate = {
+        .sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO, .allocationSize = needs.size, .memoryTypeIndex = type};
     CDU_VK(device, vk->vkAllocateMemory(device->handle, &allocate, NULL, &buffer->memory), error, "making a buffer");
     buffer->reserved = needs.size;
     device->allocated += needs.size;
@@ -145,8 +153,10 @@ cdu_status cdu_vulkan_buffer_create(cdu_device *device, uint64_t bytes, cdu_memo
     buffer->kind = kind;
     buffer->bytes = bytes;
     cdu_status status = fill_in(buffer, error);
-    if (status == CDU_OK) *out = buffer;
-    else cdu_vulkan_buffer_destroy(buffer);
+    if (status == CDU_OK)
+        *out = buffer;
+    else
+        cdu_vulkan_buffer_destroy(buffer);
     return status;
 }
 
@@ -164,7 +174,8 @@ cdu_status cdu_vulkan_flush(cdu_buffer *buffer, cdu_error *error)
 {
     if (buffer->coherent) return CDU_OK;
     VkMappedMemoryRange range = {.sType = VK_STRUCTURE_TYPE_MAPPED_MEMORY_RANGE, .memory = buffer->memory, .size = VK_WHOLE_SIZE};
-    CDU_VK(buffer->device, buffer->device->vk.vkFlushMappedMemoryRanges(buffer->device->handle, 1, &range), error, "flushing a buffer");
+    CDU_VK(buffer->device, buffer->device->vk.vkFlushMappedMemoryRanges(buffer->device->handle, 1, &range), error,
+           "flushing a buffer");
     return CDU_OK;
 }
 
@@ -194,7 +205,8 @@ cdu_status cdu_vulkan_buffer_map(cdu_buffer *buffer, uint64_t offset, uint64_t b
 
 cdu_status cdu_vulkan_buffer_unmap(cdu_buffer *buffer, cdu_error *error)
 {
-    if (!buffer->mapped) return cdu_fail(error, CDU_FAILED, "%s: a buffer is unmapped that is not mapped", buffer->device->info.name);
+    if (!buffer->mapped)
+        return cdu_fail(error, CDU_FAILED, "%s: a buffer is unmapped that is not mapped", buffer->device->info.name);
     buffer->mapped = false;
     return buffer->access & CDU_WRITE ? cdu_vulkan_flush(buffer, error) : CDU_OK;
 }

@@ -1,5 +1,5 @@
-/* vulkan.h: inside the Vulkan backend: the loader's, the instance's, the device's and shaderc's functions, all found at run time, and
- * the objects. */
+/* vulkan.h: inside the Vulkan backend: the loader's, the instance's, the device's and shaderc's functions, all found at run
+ * time, and the objects. */
 #ifndef CDU_BACKENDS_VULKAN_H
 #define CDU_BACKENDS_VULKAN_H
 
@@ -66,7 +66,12 @@ struct cdu_device {
     PFN_vkGetPipelineExecutablePropertiesKHR executables;
     PFN_vkGetPipelineExecutableStatisticsKHR executable_statistics;
     cdu_ticket last;
-    struct { VkFence fence; cdu_ticket ticket; cdu_buffer *seen; uint32_t segment; } slot[CDU_VULKAN_SLOTS]; /* seen: null once waited for */
+    struct {
+        VkFence fence;
+        cdu_ticket ticket;
+        cdu_buffer *seen;                       /* where the ticket will be; null once waited for */
+        uint32_t segment;
+    } slot[CDU_VULKAN_SLOTS];
     char lost[96];                              /* why, once the device is lost */
 };
 
@@ -100,7 +105,8 @@ void cdu_vulkan_describe(const cdu_vulkan_instance *instance, VkPhysicalDevice d
 
 /* Words for a Vulkan error: `what` failed on this device. Lost device and out of memory become CDU_TRY_AGAIN. */
 cdu_status cdu_vulkan_fail(cdu_error *error, const char *where, const char *device, VkResult code, const char *what);
-#define CDU_VK_FAIL(error, device, code, what) cdu_vulkan_fail((error), __FILE__ ":" CDU_STRING(__LINE__), (device)->info.name, (code), (what))
+#define CDU_VK_FAIL(error, device, code, what)                                                                                    \
+    cdu_vulkan_fail((error), __FILE__ ":" CDU_STRING(__LINE__), (device)->info.name, (code), (what))
 #define CDU_VK(device, call, error, what)                                                                                         \
     do {                                                                                                                          \
         VkResult cdu_vk_code_ = (call);                                                                                           \

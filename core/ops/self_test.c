@@ -1,6 +1,7 @@
-/* self_test.c: the operators' own kernels against known answers, once at opening. A chain
- * x -> conv 3x3 -> max pool -> transposed conv runs forward and backward in one graph. All numbers are small integers, so that sums are exact in any order and one wrong index shows. The
- * meaning of each operator is written here as plain loops; floating-point accuracy is the operator table's business (tests/ops). */
+/* self_test.c: the operators' own kernels against known answers, once at opening. A chain x -> conv 3x3 -> max pool ->
+ * transposed conv runs forward and backward in one graph. All numbers are small integers, so that sums are exact in any order
+ * and one wrong index shows. The meaning of each operator is written here as plain loops; floating-point accuracy is the
+ * operator table's business (tests/ops). */
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,14 +11,29 @@
 #include "core/ops/ops.h"
 
 /* Odd sizes and channel counts, so that edges, tails and pad lanes are in it. */
-enum { N = 2, H = 7, W = 5, C = 3, F = 6, U = 5, PH = H / 2, PW = W / 2, X = N * H * W * C, Y = N * H * W * F,
-       P = N * PH * PW * F, Z = N * 4 * PH * PW * U, CONV = F * C * 9, TRANSPOSED = F * U * 4 };
+enum {
+    N = 2,
+    H = 7,
+    W = 5,
+    C = 3,
+    F = 6,
+    U = 5,
+    PH = H / 2,
+    PW = W / 2,
+    X = N * H * W * C,
+    Y = N * H * W * F,
+    P = N * PH * PW * F,
+    Z = N * 4 * PH * PW * U,
+    CONV = F * C * 9,
+    TRANSPOSED = F * U * 4
+};
 
 /* Inputs, answers: forward values, then gradients. */
 typedef struct {
     float x[X], conv_w[CONV], conv_b[F], up_w[TRANSPOSED], up_b[U], z_gradient[Z];
     float y[Y], pooled[P], z[Z];
-    float pooled_gradient[P], y_gradient[Y], x_gradient[X], conv_w_gradient[CONV], conv_b_gradient[F], up_w_gradient[TRANSPOSED], up_b_gradient[U];
+    float pooled_gradient[P], y_gradient[Y], x_gradient[X], conv_w_gradient[CONV], conv_b_gradient[F], up_w_gradient[TRANSPOSED],
+        up_b_gradient[U];
 } answers;
 
 static void fill(float *to, size_t count, unsigned step, unsigned modulus)
@@ -107,21 +123,29 @@ static void work_out(answers *a)
     for (int i = 0; i < Y; i++) a->conv_b_gradient[i % F] += a->y_gradient[i];
 }
 
-typedef struct { cdu_graph *graph; cdu_program *program; const cdu_gpu *gpu; answers *a; float *seen; } trial;
+typedef struct {
+    cdu_graph *graph;
+    cdu_program *program;
+    const cdu_gpu *gpu;
+    answers *a;
+    float *seen;
+} trial;
 
 typedef enum { VALUE, GRADIENT } aspect;
 
 static cdu_status check(const trial *t, const char *operator, cdu_value value, aspect what, const float *right, size_t count,
                         cdu_error *error)
 {
-    if (what == VALUE) CDU_TRY(cdu_program_read(t->program, value, t->seen, error));
-    else CDU_TRY(cdu_program_read_gradient(t->program, value, t->seen, error));
+    if (what == VALUE)
+        CDU_TRY(cdu_program_read(t->program, value, t->seen, error));
+    else
+        CDU_TRY(cdu_program_read_gradient(t->program, value, t->seen, error));
     size_t wrong = 0, first = 0;
     for (size_t i = count; i-- > 0;)
         if (!(t->seen[i] == right[i])) wrong++, first = i;
     if (!wrong) return CDU_OK;
-    return cdu_fail(error, CDU_NO_DEVICE, "%s (%s) computes wrong: %s: %zu of %zu values, the first at %zu: %g instead of %g", t->gpu->id,
-                    t->gpu->info.name, operator, wrong, count, first, (double)t->seen[first], (double)right[first]);
+    return cdu_fail(error, CDU_NO_DEVICE, "%s (%s) computes wrong: %s: %zu of %zu values, the first at %zu: %g instead of %g",
+                    t->gpu->id, t->gpu->info.name, operator, wrong, count, first, (double)t->seen[first], (double)right[first]);
 }
 
 static cdu_status run(trial *t, cdu_error *error)

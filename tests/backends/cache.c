@@ -31,8 +31,13 @@ static uint64_t build_and_run(const cdu_gpu *gpu)
     float values[64], seen[64];
     for (int i = 0; i < 64; i++) values[i] = (float)i;
     put(gpu, x, values, sizeof values);
-    cdu_step step = {.kind = CDU_STEP_KERNEL, .kernel = k, .bindings = 2, .params = 3, .param = {64, float_bits(3), float_bits(1)},
-                     .groups = {2, 1, 1}, .label = "affine"};
+    cdu_step step = {.kind = CDU_STEP_KERNEL,
+                     .kernel = k,
+                     .bindings = 2,
+                     .params = 3,
+                     .param = {64, float_bits(3), float_bits(1)},
+                     .groups = {2, 1, 1},
+                     .label = "affine"};
     step.bind[0] = part(x, 0, 256, CDU_READ);
     step.bind[1] = part(y, 0, 256, CDU_WRITE);
     run_steps(gpu, &step, 1);

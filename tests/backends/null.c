@@ -5,10 +5,11 @@
 #include "tests/backends/support.h"
 
 /* In and out marks of all kinds. */
-static const char source[] = "#ifdef KERNEL_sum\nPARAMS(sum_params)\n    uint count; uint unused;\nPARAMS_END(sum_params)\n"
-                             "KERNEL(sum)\n    INV(0, a)\n    IN(1, b)\n    OUTV(2, y)\n    INOUT(3, total)\nBEGIN(sum_params, NO_SHARED)\nEND\n#endif\n"
-                             "#ifdef KERNEL_twice\nPARAMS(twice_params)\n    uint count; uint unused;\nPARAMS_END(twice_params)\n"
-                             "KERNEL(twice)\n    INOUT(0, y)\n    INOUT(1, z)\nBEGIN(twice_params, NO_SHARED)\nEND\n#endif\n";
+static const char source[] =
+    "#ifdef KERNEL_sum\nPARAMS(sum_params)\n    uint count; uint unused;\nPARAMS_END(sum_params)\n"
+    "KERNEL(sum)\n    INV(0, a)\n    IN(1, b)\n    OUTV(2, y)\n    INOUT(3, total)\nBEGIN(sum_params, NO_SHARED)\nEND\n#endif\n"
+    "#ifdef KERNEL_twice\nPARAMS(twice_params)\n    uint count; uint unused;\nPARAMS_END(twice_params)\n"
+    "KERNEL(twice)\n    INOUT(0, y)\n    INOUT(1, z)\nBEGIN(twice_params, NO_SHARED)\nEND\n#endif\n";
 
 enum { BYTES = 4096, PIECE = 1024 };
 static cdu_gpu gpu;
@@ -104,7 +105,8 @@ Test(null, ranges_alignment_and_groups)
     refused(steps, 2, "follows segment 1");
     cdu_error error = {0};
     cdu_kernel *none;
-    cr_assert_eq(gpu.backend->kernel_create(gpu.device, source, "sum", "GX=32 GY=1 GZ=1", 3, 2, 0, &none, NULL, &error), CDU_FAILED);
+    cr_assert_eq(gpu.backend->kernel_create(gpu.device, source, "sum", "GX=32 GY=1 GZ=1", 3, 2, 0, &none, NULL, &error),
+                 CDU_FAILED);
     cr_assert(strstr(error.words, "declares buffer 3"), "%s", error.words);
 }
 
@@ -123,14 +125,15 @@ Test(null, aliases)
 Test(null, barriers)
 {
     enum { HAZARDS = 3 };
-    cdu_binding low = part(memory, 0, 512, CDU_WRITE), overlapping = part(memory, 508, 512, CDU_WRITE), apart = part(memory, 512, 512, CDU_WRITE);
+    cdu_binding low = part(memory, 0, 512, CDU_WRITE), overlapping = part(memory, 508, 512, CDU_WRITE),
+                apart = part(memory, 512, 512, CDU_WRITE);
     cdu_binding from = part(other, 0, 512, CDU_READ), to = part(other, 1024, 512, CDU_WRITE);
     cdu_binding read = overlapping;
     read.access = CDU_READ;
     cdu_step pairs[HAZARDS][2] = {
-        {fill_step(low, 1, 0), fill_step(overlapping, 2, 0)},   /* write after write */
-        {fill_step(low, 1, 0), copy_step(read, to, 0)},         /* read after write */
-        {copy_step(read, to, 0), fill_step(low, 2, 0)},         /* write after read */
+        {fill_step(low, 1, 0), fill_step(overlapping, 2, 0)}, /* write after write */
+        {fill_step(low, 1, 0), copy_step(read, to, 0)},       /* read after write */
+        {copy_step(read, to, 0), fill_step(low, 2, 0)},       /* write after read */
     };
     for (int i = 0; i < HAZARDS; i++) {
         pairs[i][1].barrier = false;

@@ -68,8 +68,8 @@ Test(select, by_name)
 
 Test(select, one_card_seen_twice)
 {
-    cdu_device_row rows[] = {POCL, row("opencl:1", "a", "", CDU_DISCRETE, "pci 0000:03:00.0"), row("opencl:2", "cpu", "", CDU_CPU, ""),
-                             row("vulkan:0", "b", "", CDU_DISCRETE, "pci 0000:04:00.0"),
+    cdu_device_row rows[] = {POCL, row("opencl:1", "a", "", CDU_DISCRETE, "pci 0000:03:00.0"),
+                             row("opencl:2", "cpu", "", CDU_CPU, ""), row("vulkan:0", "b", "", CDU_DISCRETE, "pci 0000:04:00.0"),
                              row("vulkan:1", "c", "", CDU_DISCRETE, "pci 0000:03:00.0")};
     cdu_select_mark_same(rows, 5);
     cr_assert_str_empty(rows[0].same_as);
@@ -86,7 +86,8 @@ Test(select, parts_of_an_id)
     cr_assert(cdu_select_parse("vulkan:12", backend, &index));
     cr_assert_str_eq(backend, "vulkan");
     cr_assert_eq(index, 12);
-    static const char *const bad[] = {"vulkan", "vulkan:", ":0", "vulkan:-1", "vulkan:1x", "vulkan:99999", "averyveryverylongbackendname:0"};
+    static const char *const bad[] = {
+        "vulkan", "vulkan:", ":0", "vulkan:-1", "vulkan:1x", "vulkan:99999", "averyveryverylongbackendname:0"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) cr_assert_not(cdu_select_parse(bad[i], backend, &index), "%s", bad[i]);
 }
 

@@ -65,7 +65,8 @@ void get(const cdu_gpu *gpu, cdu_buffer *buffer, void *to, size_t bytes)
     must(gpu->backend->buffer_unmap(buffer, &error));
 }
 
-cdu_kernel *kernel(const cdu_gpu *gpu, const char *source, const char *name, const char *defines, uint32_t bindings, uint32_t params)
+cdu_kernel *kernel(const cdu_gpu *gpu, const char *source, const char *name, const char *defines, uint32_t bindings,
+                   uint32_t params)
 {
     cdu_error error = {0};
     cdu_kernel *out;
@@ -80,13 +81,14 @@ cdu_binding part(cdu_buffer *buffer, uint64_t offset, uint64_t bytes, uint32_t a
 
 cdu_step copy_step(cdu_binding from, cdu_binding to, uint32_t segment)
 {
-    return (cdu_step){.kind = CDU_STEP_COPY, .bind = {from, to}, .bindings = 2, .barrier = true, .segment = segment, .label = "copy"};
+    return (cdu_step){
+        .kind = CDU_STEP_COPY, .bind = {from, to}, .bindings = 2, .barrier = true, .segment = segment, .label = "copy"};
 }
 
 cdu_step fill_step(cdu_binding to, uint32_t word, uint32_t segment)
 {
-    return (cdu_step){.kind = CDU_STEP_FILL, .bind = {to}, .bindings = 1, .param = {word}, .barrier = true, .segment = segment,
-                      .label = "fill"};
+    return (cdu_step){
+        .kind = CDU_STEP_FILL, .bind = {to}, .bindings = 1, .param = {word}, .barrier = true, .segment = segment, .label = "fill"};
 }
 
 void submit_and_wait(const cdu_gpu *gpu, cdu_list *list, uint32_t segment, const void *patch, uint32_t bytes)

@@ -17,7 +17,8 @@ void must_(cdu_status status, const cdu_error *error, const char *what, int line
 cdu_buffer *make(const cdu_gpu *gpu, uint64_t bytes, cdu_memory kind);
 void put(const cdu_gpu *gpu, cdu_buffer *buffer, const void *from, size_t bytes);
 void get(const cdu_gpu *gpu, cdu_buffer *buffer, void *to, size_t bytes);
-cdu_kernel *kernel(const cdu_gpu *gpu, const char *source, const char *name, const char *defines, uint32_t bindings, uint32_t params);
+cdu_kernel *kernel(const cdu_gpu *gpu, const char *source, const char *name, const char *defines, uint32_t bindings,
+                   uint32_t params);
 cdu_binding part(cdu_buffer *buffer, uint64_t offset, uint64_t bytes, uint32_t access);
 cdu_step copy_step(cdu_binding from, cdu_binding to, uint32_t segment);
 cdu_step fill_step(cdu_binding to, uint32_t word, uint32_t segment);

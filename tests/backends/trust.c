@@ -65,16 +65,23 @@ Test(loaders, vulkan_without_shaderc)
     cdu_error error = {0};
     cdu_gpu gpu;
     cr_assert_eq(cdu_gpu_open("vulkan:0", false, false, &gpu, &error), CDU_NO_DEVICE);
-    cr_assert(strstr(error.words, "/nowhere/libshaderc.so.1") && strstr(error.words, "shaderc; OpenCL does not"), "%s", error.words);
+    cr_assert(strstr(error.words, "/nowhere/libshaderc.so.1") && strstr(error.words, "shaderc; OpenCL does not"), "%s",
+              error.words);
 }
 
 static void passes(const cdu_gpu *gpu)
 {
     cdu_error error = {0};
     must(cdu_gpu_self_test(gpu, &error));
-    double began = cdu_seconds();
-    must(cdu_gpu_self_test(gpu, &error)); /* warm */
-    cr_assert(cdu_seconds() - began < 1.0, "%s: the self-test took %.2f s", gpu->id, cdu_seconds() - began);
+    double best = 1e9;
+    for (int i = 0; i < 3; i++) { /* warm now; the best of three, since machines are shared */
+        double began = cdu_seconds(), took;
+        must(cdu_gpu_self_test(gpu, &error));
+        took = cdu_seconds() - began;
+        if (took < best) best = took;
+    }
+    /* checkers slow everything down */
+    cr_assert(best < (getenv("VK_INSTANCE_LAYERS") ? 30.0 : 1.0), "%s: the self-test took %.2f s", gpu->id, best);
 }
 
 Test(self_test, passes_within_a_second)
@@ -96,34 +103,26 @@ Test(self_test, operators_pass)
 /* The kernel folder with one text replaced in one file. */
 static void plant(const char *file, const char *from, const char *to)
 {
-    char folder[4096], source[4096], target[8192];
+    char target[8192], command[16384], *text, *fresh;
+    const char *folder = fresh_folder();
     cdu_error error = {0};
-    snprintf(folder, sizeof folder, "%s", fresh_folder());
-    static const char *const names[] = {"self_test.k", "conv.k", "max_pool.k", "batch_norm.k", "sgd.k", "softmax.k", "prelude.opencl.h",
-                                        "prelude.vulkan.h"};
+    size_t size;
     bool planted = false;
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        char *text, *fresh;
-        size_t size;
-        snprintf(source, sizeof source, "%s/shaders/%s", CDUNET_SOURCE_DIR, names[i]);
-        snprintf(target, sizeof target, "%s/%s", folder, names[i]);
-        must(cdu_file_read(source, 1 << 20, &text, &size, &error));
-        cr_assert((fresh = calloc(1, size * 2 + 1)) != NULL);
-        strcpy(fresh, text);
-        if (!strcmp(names[i], file)) {
-            fresh[0] = 0;
-            const char *at = text;
-            for (const char *hit; (hit = strstr(at, from)); at = hit + strlen(from)) {
-                strncat(fresh, at, (size_t)(hit - at));
-                strcat(fresh, to);
-                planted = true;
-            }
-            strcat(fresh, at);
-        }
-        must(cdu_file_write(target, fresh, strlen(fresh), &error));
-        free(fresh);
-        free(text);
+    snprintf(command, sizeof command, "cp '%s'/shaders/*.k '%s'/shaders/*.h '%s'", CDUNET_SOURCE_DIR, CDUNET_SOURCE_DIR, folder);
+    cr_assert_eq(system(command), 0);
+    snprintf(target, sizeof target, "%s/%s", folder, file);
+    must(cdu_file_read(target, 1 << 20, &text, &size, &error));
+    cr_assert((fresh = calloc(1, size * 2 + 1)) != NULL);
+    const char *at = text;
+    for (const char *hit; (hit = strstr(at, from)); at = hit + strlen(from)) {
+        strncat(fresh, at, (size_t)(hit - at));
+        strcat(fresh, to);
+        planted = true;
     }
+    strcat(fresh, at);
+    must(cdu_file_write(target, fresh, strlen(fresh), &error));
+    free(fresh);
+    free(text);
     cr_assert(planted, "\"%s\" is not in %s", from, file);
     setenv("CDUNET_SHADERS", folder, 1);
 }
@@ -164,7 +163,8 @@ Test(self_test, finds_a_fault_in_the_operators_convolution)
 /* A driver whose calls all succeed and which computes nothing: Chromium's mock ICD. */
 Test(self_test, a_driver_that_computes_nothing_is_refused)
 {
-    static const char *const places[] = {"/usr/lib/chromium/libVkICD_mock_icd.so", "/usr/lib/chromium-browser/libVkICD_mock_icd.so"};
+    static const char *const places[] = {"/usr/lib/chromium/libVkICD_mock_icd.so",
+                                         "/usr/lib/chromium-browser/libVkICD_mock_icd.so"};
     const char *driver = NULL;
     for (size_t i = 0; i < 2 && !driver; i++)
         if (cdu_file_exists(places[i])) driver = places[i];
@@ -172,7 +172,8 @@ Test(self_test, a_driver_that_computes_nothing_is_refused)
     char path[8192], json[512];
     cdu_error error = {0};
     snprintf(path, sizeof path, "%s/mock.json", fresh_folder());
-    snprintf(json, sizeof json, "{\"file_format_version\": \"1.0.0\", \"ICD\": {\"library_path\": \"%s\", \"api_version\": \"1.1.0\"}}", driver);
+    snprintf(json, sizeof json,
+             "{\"file_format_version\": \"1.0.0\", \"ICD\": {\"library_path\": \"%s\", \"api_version\": \"1.1.0\"}}", driver);
     must(cdu_file_write(path, json, strlen(json), &error));
     setenv("VK_DRIVER_FILES", path, 1);
     setenv("VK_ICD_FILENAMES", path, 1);
