@@ -509,14 +509,14 @@ Test(slide, glass_is_found_with_caution)
 /* Smooth patches little darker, or little redder, than the glass around them are tissue; the glass's own shade is not. */
 Test(slide, pale_tissue_is_tissue)
 {
-    enum { SIDE = 512, CELL = 64 };
-    static const uint8_t shades[3][3] = { { 222, 224, 226 }, { 243, 226, 236 }, { 241, 241, 243 } };
+    enum { SIDE = 576, CELL = 32 }; /* patches of 3 x 3 cells: the inner cell does not see the patch's edge */
+    static const uint8_t shades[3][3] = { { 222, 224, 226 }, { 252, 231, 238 }, { 240, 240, 242 } };
     char path[CDU_PATH_LIMIT];
     scratch_path(path, "pale.png");
     uint8_t *rgb = malloc(SIDE * SIDE * 3);
     for (int i = 0; i < SIDE * SIDE; i++) {
-        int x = i % SIDE / CELL, y = i / SIDE / CELL;
-        for (int c = 0; c < 3; c++) rgb[i * 3 + c] = y == 4 && x % 3 == 1 ? shades[x / 3][c] : (uint8_t)(242 + c % 2);
+        int x = i % SIDE / (3 * CELL), y = i / SIDE / (3 * CELL);
+        for (int c = 0; c < 3; c++) rgb[i * 3 + c] = y == 3 && x % 2 ? shades[x / 2][c] : (uint8_t)(242 + c % 2);
     }
     write_png(path, SIDE, SIDE, PNG_FORMAT_RGB, rgb);
     free(rgb);
@@ -525,11 +525,11 @@ Test(slide, pale_tissue_is_tissue)
     uint32_t columns, rows;
     MUST(cdu_slide_open(path, 1, &slide, error));
     MUST(cdu_slide_find_tissue(slide, 1, CELL, &cells, &columns, &rows, error));
-    cr_assert(columns == 8 && rows == 8);
-    cr_assert_eq(cells[4 * 8 + 1], 1, "gray tissue");
-    cr_assert_eq(cells[4 * 8 + 4], 1, "pink tissue");
-    cr_assert_eq(cells[4 * 8 + 7], 0, "glass");
-    for (int i = 0; i < 16; i++) cr_assert_eq(cells[i], 0, "glass far off");
+    cr_assert(columns == 18 && rows == 18);
+    cr_assert_eq(cells[10 * 18 + 4], 1, "gray tissue");
+    cr_assert_eq(cells[10 * 18 + 10], 1, "pink tissue");
+    cr_assert_eq(cells[10 * 18 + 16], 0, "glass");
+    for (int i = 0; i < 18 * 8; i++) cr_assert_eq(cells[i], 0, "glass far off");
     free(cells);
     cdu_slide_close(slide);
 }
