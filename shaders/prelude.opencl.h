@@ -21,7 +21,7 @@ typedef float4 f4;
 #define BEGIN(P, LOCALS) P p_) { const P p = p_; LOCALS
 #define END }
 #define SHARED(T, n, c) __local T n[c];
-#define SHARED_LANES(n, c) __local float n[c];
+#define SHARED_LANES(n, c) __local float n[c] __attribute__((aligned(64)));
 #define NO_SHARED
 #define PARAMS(P) typedef struct P {
 #define PARAMS_END(P) } P;
@@ -46,6 +46,8 @@ typedef float4 f4;
 #define to_f(x) ((float)(x))
 #define to_i(x) ((int)(x))
 #define to_u(x) ((uint)(x))
+#define index_t long
+#define to_index(x) ((long)(x))
 #define MAD(a, b, c) fma(a, b, c)
 #define MADV(a, b, c) fma(a, b, c)
 #define RSQRT(x) rsqrt(x)

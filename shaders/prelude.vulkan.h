@@ -41,6 +41,8 @@
 #define to_f(x) float(x)
 #define to_i(x) int(x)
 #define to_u(x) uint(x)
+#define index_t int
+#define to_index(x) int(x)
 #define MAD(a, b, c) fma(a, b, c)
 #define MADV(a, b, c) fma(a, b, c)
 #define RSQRT(x) inversesqrt(x)

@@ -124,9 +124,9 @@ static cdu_status append_pack(cdu_lowering *l, const cdu_node *node, const char 
 }
 
 /* Pixels of a register tile: of those that fit into registers the number that wastes least of a row. */
-static uint32_t choose_pixels(const cdu_device_info *device, const blocks *b, uint32_t w)
+static uint32_t choose_pixels(const cdu_device_info *device, const cdu_conv_window *window, const blocks *b, uint32_t w)
 {
-    if (!is_wide(device)) return device->kind == CDU_CPU ? 4 : 8;
+    if (!is_wide(device)) return device->kind == CDU_CPU || window->stride > 1 ? 4 : 8;
     static const struct { uint32_t pixels; double worth; } choices[3][3] = {
         {{8, 1.0}, {12, 0.9}, {4, 0.7}},            /* two vectors of 32 registers */
         {{12, 1.0}, {8, 0.95}, {4, 0.7}},           /* one vector */
@@ -152,7 +152,7 @@ static uint64_t tile_bytes(const cdu_conv_window *window, const blocks *b, uint3
 static tiling choose_tiling(const cdu_device_info *device, const cdu_conv_window *window, const blocks *b, uint32_t h, uint32_t w,
                             uint32_t images)
 {
-    tiling t = {.np = choose_pixels(device, b, w), .th = 1};
+    tiling t = {.np = choose_pixels(device, window, b, w), .th = 1};
     const uint32_t budget = LOCAL_BUDGET;
     t.tw = smaller(ceil_div(w, t.np), larger(64 / t.np, 1)) * t.np;
     t.chunk = smaller(b->in_blocks, 128 / b->ib);
@@ -260,7 +260,7 @@ static uint32_t row_products(const cdu_device_info *device, const cdu_conv_windo
 {
     uint32_t products = window->side * b->ib;
     bool few = device->vector_width < 16 && b->nv == 2;
-    if (window->side == 3) return few ? 6 : 12;
+    if (window->side == 3) return few ? 6 : b->nv == 2 && b->ib >= 8 ? 8 : 12;
     return smaller(products, few ? 4 : b->nv == 2 ? 8 : 16);
 }
 
@@ -278,7 +278,7 @@ static cutting choose_cutting(const cdu_device_info *device, const cdu_conv_wind
     c.tiles_y = ceil_div(d->shape.h, c.th);
     uint64_t tiles = (uint64_t)d->shape.n * c.tiles_x * c.tiles_y;
     uint64_t at_once = (uint64_t)b->out_blocks * b->in_blocks * (wide ? 1 : window->side);
-    uint64_t wanted = wide ? 64 : device->kind == CDU_CPU ? 256 : 16384;
+    uint64_t wanted = wide ? 64 : device->kind == CDU_CPU ? 1024 : 16384;
     uint64_t slots = (wanted + at_once - 1) / at_once, fit = SLOT_BYTES / (slot_floats * 4);
     if (slots > 1024) slots = 1024;
     if (slots > fit) slots = fit;
@@ -306,7 +306,7 @@ static cdu_status append_partial(cdu_lowering *l, const cdu_node *node, const cd
         cdu_draft_define(&draft, "R", c->r);
         cdu_draft_groups(&draft, b->out_blocks, b->in_blocks, slots, 1, 1, 1);
     } else {
-        uint32_t rows = b->in_blocks * g->window.side, items = device->kind == CDU_CPU ? 16 : 64, across = 1;
+        uint32_t rows = b->in_blocks * g->window.side, items = 64, across = 1;
         while (across < b->out_blocks && across < 8) across *= 2;
         uint32_t down = smaller(rows, smaller(items / across, 8)), deep = smaller(larger(items / (across * down), 1), slots);
         cdu_draft_groups(&draft, ceil_div(b->out_blocks, across), ceil_div(rows, down), ceil_div(slots, deep), across, down, deep);
