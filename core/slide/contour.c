@@ -4,8 +4,9 @@
  * only at a corner stay apart: areas are 4-connected. Unfinished borders are chains of corners with two open ends, both on the
  * current row. Areas are found by union-find over the same rows; when an outline closes its area is complete, is written out
  * and forgotten. Memory: what is unfinished, and the polygons.
- * A ring that touches itself at a corner is cut there into simple rings, as the rules for valid polygons want. Simplified rings are
- * not checked for crossing one another. */
+ * A ring that touches itself at a corner is cut there into simple rings, as the rules for valid polygons want; simplified
+ * rings of one polygon do not cross. Polygons of neighbouring classes are simplified each by itself, so that slivers may open between
+ * them where the tolerance is not 0. */
 #include "core/slide/contour.h"
 
 #include <math.h>
@@ -14,11 +15,12 @@
 #include <string.h>
 
 #include "core/base/memory.h"
+#include "core/slide/corners.h"
 
 #define NONE UINT32_MAX
-enum { NO_CLASS = 256, SIDE_LIMIT = 1 << 30 };
+enum { NO_CLASS = 256, SIDE_LIMIT = 1 << 30, ATTEMPTS = 6 };
 
-typedef struct { int32_t x, y; } corner;
+typedef cdu_corner corner;
 typedef struct { corner at; uint32_t next; } node;             /* of a chain, tail to head */
 typedef struct { uint32_t node, peer; } chain_end;             /* the corner there, and the chain's other end */
 
@@ -153,104 +155,42 @@ static void release_area(cdu_contour *c, uint32_t root)
 
 /* ---- rings ---- */
 
-static double signed_area(const corner *corners, size_t count)
-{
-    double twice = 0;
-    for (size_t i = 0; i < count; i++) {
-        corner a = corners[i], b = corners[i + 1 < count ? i + 1 : 0];
-        twice += (double)a.x * b.y - (double)b.x * a.y;
-    }
-    return twice / 2;
-}
-
-static double distance_squared(corner p, corner a, corner b)
-{
-    double dx = (double)b.x - a.x, dy = (double)b.y - a.y, px = (double)p.x - a.x, py = (double)p.y - a.y;
-    double length = dx * dx + dy * dy, t = length > 0 ? (px * dx + py * dy) / length : 0;
-    t = t < 0 ? 0 : t > 1 ? 1 : t;
-    return (px - t * dx) * (px - t * dx) + (py - t * dy) * (py - t * dy);
-}
-
-/* Douglas and Peucker (1973) on the open stretch from..to (indices may run past the end, which wraps), marking what stays. */
-static void mark_stretch(const corner *corners, size_t count, size_t from, size_t to, double tolerance, uint8_t *keep, size_t *stack)
-{
-    size_t depth = 0;
-    stack[depth++] = from;
-    stack[depth++] = to;
-    while (depth) {
-        size_t end = stack[--depth], begin = stack[--depth], worst = begin;
-        double most = tolerance * tolerance;
-        for (size_t i = begin + 1; i < end; i++) {
-            double distance = distance_squared(corners[i % count], corners[begin], corners[end % count]);
-            if (distance <= most) continue;
-            most = distance;
-            worst = i;
-        }
-        if (worst == begin) continue;
-        keep[worst % count] = 1;
-        stack[depth++] = begin;
-        stack[depth++] = worst;
-        stack[depth++] = worst;
-        stack[depth++] = end;
-    }
-}
-
-/* Writes the corners that stay into `to`, returns their number. */
-static size_t thin_out(const corner *corners, size_t count, double tolerance, corner *to, uint8_t *keep, size_t *stack)
-{
-    size_t far = 0, kept = 0;
-    double most = -1;
-    for (size_t i = 1; i < count; i++) {
-        double distance = distance_squared(corners[i], corners[0], corners[0]);
-        if (distance <= most) continue;
-        most = distance;
-        far = i;
-    }
-    memset(keep, 0, count);
-    keep[0] = keep[far] = 1;
-    mark_stretch(corners, count, 0, far, tolerance, keep, stack);
-    mark_stretch(corners, count, far, count, tolerance, keep, stack);
-    for (size_t i = 0; i < count; i++)
-        if (keep[i]) to[kept++] = corners[i];
-    return kept;
-}
-
-/* A ring that would lose its area or turn over is tried again with half the tolerance, at last left as it is. */
-static cdu_status simplify(const cdu_contour *c, ring *at)
+/* Simplified copies of the rings into `to`. If they cross, all is tried again with half the tolerance, at last without any. */
+static cdu_status simplify_rings(const cdu_contour *c, const ring *const *from, size_t count, cdu_corners *to)
 {
     double tolerance = c->settings.tolerance;
-    if (!(tolerance > 0) || at->count <= 3) return CDU_OK;
-    corner *to = NULL;
-    uint8_t *keep = NULL;
-    size_t *stack = NULL;
-    cdu_status status = cdu_allocate(&to, at->count, sizeof *to, c->error);
-    if (status == CDU_OK) status = cdu_allocate(&keep, at->count, 1, c->error);
-    if (status == CDU_OK) status = cdu_allocate(&stack, 2 * at->count + 8, sizeof *stack, c->error);
-    for (int attempt = 0; status == CDU_OK && attempt < 6; attempt++, tolerance /= 2) {
-        size_t kept = thin_out(at->corners, at->count, tolerance, to, keep, stack);
-        double left = signed_area(to, kept);
-        if (kept < 3 || left == 0 || (left > 0) != (at->area > 0)) continue;
-        memcpy(at->corners, to, kept * sizeof *to);
-        at->count = kept;
-        break;
+    for (int attempt = 0; attempt <= ATTEMPTS; attempt++, tolerance = attempt < ATTEMPTS ? tolerance / 2 : 0) {
+        bool cross = false;
+        for (size_t i = 0; i < count; i++)
+            CDU_TRY(cdu_corners_simplify(from[i]->corners, from[i]->count, tolerance, to[i].corners, &to[i].count, c->error));
+        if (tolerance > 0) CDU_TRY(cdu_corners_cross(to, count, &cross, c->error));
+        if (!cross) break;
     }
-    free(to);
-    free(keep);
-    free(stack);
-    return status;
-}
-
-static cdu_status copy_ring(const cdu_contour *c, ring *from, cdu_ring *to)
-{
-    CDU_TRY(simplify(c, from));
-    CDU_TRY(cdu_allocate(&to->points, from->count, sizeof *to->points, c->error));
-    to->count = from->count;
-    for (size_t i = 0; i < from->count; i++)
-        to->points[i] = (cdu_point){from->corners[i].x * c->settings.scale, from->corners[i].y * c->settings.scale};
     return CDU_OK;
 }
 
-static cdu_status write_area(cdu_contour *c, uint16_t class, ring *outline, ring *holes)
+static cdu_status copy_rings(const cdu_contour *c, const ring *const *from, size_t count, cdu_polygon *polygon)
+{
+    cdu_corners *corners;
+    CDU_TRY(cdu_allocate(&corners, count, sizeof *corners, c->error));
+    cdu_status status = CDU_OK;
+    for (size_t i = 0; i < count && status == CDU_OK; i++)
+        status = cdu_allocate(&corners[i].corners, from[i]->count, sizeof *corners[i].corners, c->error);
+    if (status == CDU_OK) status = simplify_rings(c, from, count, corners);
+    for (size_t i = 0; i < count && status == CDU_OK; i++) {
+        cdu_ring *to = &polygon->rings[polygon->count++];
+        status = cdu_allocate(&to->points, corners[i].count, sizeof *to->points, c->error);
+        if (status != CDU_OK) break;
+        to->count = corners[i].count;
+        for (size_t k = 0; k < to->count; k++)
+            to->points[k] = (cdu_point){corners[i].corners[k].x * c->settings.scale, corners[i].corners[k].y * c->settings.scale};
+    }
+    for (size_t i = 0; i < count; i++) free(corners[i].corners);
+    free(corners);
+    return status;
+}
+
+static cdu_status write_area(cdu_contour *c, uint16_t class, const ring *outline, const ring *holes)
 {
     size_t count = 1;
     for (const ring *hole = holes; hole; hole = hole->next) count += -hole->area >= c->settings.smallest;
@@ -262,11 +202,15 @@ static cdu_status write_area(cdu_contour *c, uint16_t class, ring *outline, ring
     CDU_TRY(cdu_allocate(&item->polygons, 1, sizeof *item->polygons, c->error));
     item->count = 1;
     CDU_TRY(cdu_allocate(&item->polygons[0].rings, count, sizeof *item->polygons[0].rings, c->error));
-    item->polygons[0].count = 1;
-    CDU_TRY(copy_ring(c, outline, &item->polygons[0].rings[0]));
-    for (ring *hole = holes; hole; hole = hole->next)
-        if (-hole->area >= c->settings.smallest) CDU_TRY(copy_ring(c, hole, &item->polygons[0].rings[item->polygons[0].count++]));
-    return CDU_OK;
+    const ring **kept;
+    CDU_TRY(cdu_allocate(&kept, count, sizeof *kept, c->error));
+    kept[0] = outline;
+    count = 1;
+    for (const ring *hole = holes; hole; hole = hole->next)
+        if (-hole->area >= c->settings.smallest) kept[count++] = hole;
+    cdu_status status = copy_rings(c, kept, count, &item->polygons[0]);
+    free(kept);
+    return status;
 }
 
 static cdu_status add_ring(cdu_contour *c, const corner *corners, size_t count, ring **list)
@@ -274,7 +218,7 @@ static cdu_status add_ring(cdu_contour *c, const corner *corners, size_t count, 
     ring *at;
     CDU_TRY(cdu_allocate(&at, 1, sizeof *at, c->error));
     at->count = count;
-    at->area = signed_area(corners, count);
+    at->area = cdu_corners_area(corners, count);
     at->next = *list;
     *list = at;
     CDU_TRY(cdu_allocate(&at->corners, count, sizeof *at->corners, c->error));

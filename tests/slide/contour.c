@@ -210,6 +210,40 @@ Test(contour, simplified_rings_stay_near_and_whole)
     cdu_annotations_free(&rough);
 }
 
+/* By plain comparison of all sides of all rings of a polygon: does any pair cross in its inside? */
+static bool polygon_crosses(const cdu_polygon *polygon)
+{
+    for (size_t r = 0; r < polygon->count; r++)
+        for (size_t i = 0; i < polygon->rings[r].count; i++)
+            for (size_t q = 0; q <= r; q++)
+                for (size_t k = 0; k < polygon->rings[q].count; k++) {
+                    const cdu_ring *one = &polygon->rings[r], *two = &polygon->rings[q];
+                    cdu_point a = one->points[i], b = one->points[(i + 1) % one->count], c = two->points[k], d = two->points[(k + 1) % two->count];
+                    double ac = (b.x - a.x) * (c.y - a.y) - (b.y - a.y) * (c.x - a.x), ad = (b.x - a.x) * (d.y - a.y) - (b.y - a.y) * (d.x - a.x);
+                    double ca = (d.x - c.x) * (a.y - c.y) - (d.y - c.y) * (a.x - c.x), cb = (d.x - c.x) * (b.y - c.y) - (d.y - c.y) * (b.x - c.x);
+                    if (ac * ad < 0 && ca * cb < 0) return true;
+                }
+    return false;
+}
+
+Test(contour, simplified_rings_do_not_cross)
+{
+    enum { SIDE = 64 };
+    static uint8_t map[SIDE * SIDE];
+    cdu_random random = cdu_random_stream(14, CDU_RANDOM_TEST, 0, 0);
+    for (int round = 0; round < 60; round++) {
+        for (int i = 0; i < SIDE * SIDE; i++) {
+            map[i] = (uint8_t)cdu_random_below(&random, 2);
+            if (i >= SIDE && cdu_random_below(&random, 6)) map[i] = map[i - SIDE];
+            if (i % SIDE && cdu_random_below(&random, 3)) map[i] = map[i - 1];
+        }
+        cdu_annotations found = trace(map, SIDE, SIDE, 0, 3, 0.8 + round % 4, 1);
+        check_rings(&found, false);
+        for (size_t i = 0; i < found.count; i++) cr_assert(!polygon_crosses(&found.items[i].polygons[0]), "round %d", round);
+        cdu_annotations_free(&found);
+    }
+}
+
 Test(contour, rows_are_counted)
 {
     cdu_contour_settings settings = {.width = 3, .height = 2, .scale = 1, .classes = 4, .names = names, .colors = colors};
