@@ -17,15 +17,18 @@ cdu_value cdu_conv(cdu_graph *, const char *name, cdu_value x, uint32_t kernel, 
 cdu_value cdu_conv_transposed(cdu_graph *, const char *name, cdu_value x, uint32_t filters);
 /* Batch normalization over N, H, W with the batch's statistics (biased variance), fused with ReLU before or behind it.
  * Parameters: weight, bias (C); states: running_mean, running_var (unbiased variance, as PyTorch), updated once a run. Saved: mean,
- * inverse deviation. */
+ * inverse deviation, scale and shift of the batch. A channel of one value is refused. NaN goes through the ReLU. Neither this nor max
+ * pool reads a concatenation whose first part has pad lanes (refused, with words). */
 typedef enum { CDU_BATCH_NORM_RELU, CDU_RELU_BATCH_NORM, CDU_BATCH_NORM_ONLY } cdu_batch_norm_order;
 cdu_value cdu_batch_norm(cdu_graph *, const char *name, cdu_value x, cdu_batch_norm_order, float epsilon, float momentum);
-/* Max pooling 2x2, stride 2; an odd last row or column is left out, as in PyTorch. The first largest element gets the gradient. */
+/* Max pooling 2x2, stride 2; an odd last row or column is left out, as in PyTorch. The first largest element gets the gradient; NaN is
+ * larger than all. */
 cdu_value cdu_max_pool(cdu_graph *, const char *name, cdu_value x);
 /* Tile pixels as the loader gives them, CDU_U32 (N, H, W, 1): byte 0 red, 1 green, 2 blue, 3 class (255: ignored). First output: the
  * image (N, H, W, 3), scaled to [0, 1], in BGR order if `bgr`; second output: the classes, CDU_U32 (N, H, W, 1). No gradient. */
 cdu_value cdu_tile_input(cdu_graph *, const char *name, cdu_value tile, bool bgr, cdu_value *label);
-/* Weighted softmax cross entropy. logits (N, H, W, C), label CDU_U32 (N, H, W, 1), class 255 ignored, class_weight: input (1, 1, 1, C).
+/* Weighted softmax cross entropy. logits (N, H, W, C), C at most 16, label CDU_U32 (N, H, W, 1), class 255 and every other class that is
+ * not below C ignored, class_weight: input (1, 1, 1, C).
  * Output, a host-readable (1, 1, 1, 4): loss, sum of weighted losses, divisor, count of pixels that were not ignored. The loss is the
  * sum divided by the sum of the pixels' weights (CDU_MEAN_WEIGHTS, as PyTorch does) or by the number of all pixels N*H*W
  * (CDU_MEAN_PIXELS); 0, and zero gradients, where the divisor is 0. Backward starts here. */
