@@ -41,7 +41,8 @@ static void params(cdu_draft *draft, const uint32_t *words, size_t count)
 {
     for (size_t i = 0; i < count; i++) cdu_draft_param(draft, words[i]);
 }
-#define PARAMS(draft, ...) params((draft), (const uint32_t[]){__VA_ARGS__}, sizeof((const uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t))
+#define PARAMS(draft, ...)                                                                                                         \
+    params((draft), (const uint32_t[]){__VA_ARGS__}, sizeof((const uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t))
 
 /* What x is for the steps: with no-fusion ReLU first, y holds relu(x) and is normalized in place. */
 typedef struct { cdu_tensor x, y, saved; uint32_t relu; bool in_place; } normalization;

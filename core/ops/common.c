@@ -13,7 +13,8 @@ bool cdu_op_wide(const cdu_device_info *device)
     return device->vector_width > 4;
 }
 
-cdu_status cdu_op_same_lanes(const cdu_lowering *l, const cdu_node *node, const cdu_tensor *tensors, uint32_t count, cdu_error *error)
+cdu_status cdu_op_same_lanes(const cdu_lowering *l, const cdu_node *node, const cdu_tensor *tensors, uint32_t count,
+                             cdu_error *error)
 {
     const cdu_layout *first = NULL;
     for (uint32_t i = 0; i < count; i++) {
@@ -22,10 +23,11 @@ cdu_status cdu_op_same_lanes(const cdu_lowering *l, const cdu_node *node, const 
         if (!first) first = layout;
         bool plain = layout->split >= layout->shape.c || layout->split_lane == layout->split;
         if (!plain || layout->lanes != first->lanes || layout->shape.c != first->shape.c)
-            return cdu_fail(error, CDU_FAILED,
-                            "%s: %s cannot work on a concatenation whose parts have pads (%u channels in %u lanes, split %u at lane %u); "
-                            "put it before the concatenation",
-                            node->name, node->operator->name, layout->shape.c, layout->lanes, layout->split, layout->split_lane);
+            return cdu_fail(
+                error, CDU_FAILED,
+                "%s: %s cannot work on a concatenation whose parts have pads (%u channels in %u lanes, split %u at lane %u); "
+                "put it before the concatenation",
+                node->name, node->operator->name, layout->shape.c, layout->lanes, layout->split, layout->split_lane);
     }
     return CDU_OK;
 }
@@ -52,7 +54,8 @@ static uint64_t ceil_div(uint64_t a, uint64_t b)
     return (a + b - 1) / b;
 }
 
-cdu_op_division cdu_op_divide(const cdu_lowering *l, cdu_tensor like, uint32_t width, uint64_t pixels, uint32_t streams, bool reduction)
+cdu_op_division cdu_op_divide(const cdu_lowering *l, cdu_tensor like, uint32_t width, uint64_t pixels, uint32_t streams,
+                              bool reduction)
 {
     const cdu_device_info *device = cdu_lowering_device(l);
     const cdu_layout *layout = cdu_tensor_layout(l, like);

@@ -13,8 +13,8 @@ static cdu_status infer(cdu_graph *graph, cdu_node *node, cdu_error *error)
     if (x->storage != CDU_F32 || !a.c || a.c > CLASS_LIMIT)
         return cdu_fail(error, CDU_FAILED, "%s: cross entropy is for 1 to %d classes, not %u", node->name, CLASS_LIMIT, a.c);
     if (label->storage != CDU_U32 || b.c != 1 || b.n != a.n || b.h != a.h || b.w != a.w)
-        return cdu_fail(error, CDU_FAILED, "%s: classes of %u x %u x %u pixels in %u channels do not fit logits of %u x %u x %u", node->name,
-                        b.n, b.h, b.w, b.c, a.n, a.h, a.w);
+        return cdu_fail(error, CDU_FAILED, "%s: classes of %u x %u x %u pixels in %u channels do not fit logits of %u x %u x %u",
+                        node->name, b.n, b.h, b.w, b.c, a.n, a.h, a.w);
     if (weight->storage != CDU_F32 || w.n != 1 || w.h != 1 || w.w != 1 || w.c != a.c)
         return cdu_fail(error, CDU_FAILED, "%s: %u class weights for %u classes", node->name, w.c, a.c);
     cdu_value result = cdu_node_output(graph, node, (cdu_shape){1, 1, 1, RESULT}, CDU_F32);

@@ -32,7 +32,8 @@ static cdu_status append(cdu_lowering *l, const cdu_node *node, const pooling *p
     uint32_t rows_each = backward ? (x->shape.h + 1) / 2 : y->shape.h, columns = backward ? (x->shape.w + 1) / 2 : y->shape.w;
     for (uint32_t n0 = 0, n1 = 0; cdu_next_range(l, tensors, 3, &n0, &n1);) {
         uint32_t rows = (n1 - n0) * rows_each;
-        cdu_draft draft = cdu_draft_begin("max_pool.k", backward ? "max_pool_gradient" : "max_pool", node, backward ? "backward" : "forward");
+        cdu_draft draft =
+            cdu_draft_begin("max_pool.k", backward ? "max_pool_gradient" : "max_pool", node, backward ? "backward" : "forward");
         cdu_draft_use(&draft, p->x, CDU_READ, n0, n1);
         cdu_draft_use(&draft, p->y, backward ? CDU_READ : CDU_WRITE, n0, n1);
         if (backward) cdu_draft_use(&draft, p->dx, p->add ? CDU_READ | CDU_WRITE : CDU_WRITE, n0, n1);

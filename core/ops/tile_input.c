@@ -8,7 +8,8 @@ static cdu_status infer(cdu_graph *graph, cdu_node *node, cdu_error *error)
 {
     const cdu_value_info *tile = cdu_graph_value(graph, node->input[0]);
     if (node->inputs != 1 || tile->storage != CDU_U32 || tile->shape.c != 1)
-        return cdu_fail(error, CDU_FAILED, "%s: tile input takes words of shape N, H, W, 1, not %u channels", node->name, tile->shape.c);
+        return cdu_fail(error, CDU_FAILED, "%s: tile input takes words of shape N, H, W, 1, not %u channels", node->name,
+                        tile->shape.c);
     cdu_shape shape = tile->shape;
     shape.c = 3;
     cdu_node_output(graph, node, shape, CDU_F32);

@@ -72,7 +72,8 @@ static float *start(const network *n, cdu_program *program)
     return all;
 }
 
-static double loss_at(const network *n, cdu_program *program, cdu_value parameter, const float *base, const float *direction, double h)
+static double loss_at(const network *n, cdu_program *program, cdu_value parameter, const float *base, const float *direction,
+                      double h)
 {
     uint64_t count = cdu_value_elements(cdu_graph_value(n->graph, parameter));
     float *moved = malloc(count * sizeof *moved), result[4];
@@ -100,8 +101,8 @@ static void check_parameter(const network *n, cdu_program *program, cdu_value pa
         double h = 2e-3 / length < 2e-2 ? 2e-3 / length : 2e-2;
         for (uint64_t i = 0; i < count; i++) g[i] = (float)((double)g[i] / length);
         double slope = (loss_at(n, program, parameter, base, g, h) - loss_at(n, program, parameter, base, g, -h)) / (2 * h);
-        cr_assert(fabs(slope - length) < 0.02 * length, "%s: the gradient of %s is %.6g long, the loss rises by %.6g along it", device,
-                  info->name, length, slope);
+        cr_assert(fabs(slope - length) < 0.02 * length, "%s: the gradient of %s is %.6g long, the loss rises by %.6g along it",
+                  device, info->name, length, slope);
         (*checked)++;
     }
     OK(cdu_program_write_parameter(program, parameter, base, &error));
@@ -162,7 +163,8 @@ Test(network, trains_to_the_same_bytes_with_each_clever_thing_off)
         if (cdu_op_is_null(&devices->gpu[d])) continue;
         uint64_t size, again_size;
         float *first = train(&n, &devices->gpu[d], &size);
-        for (uint64_t i = 0; i < size; i++) cr_assert(isfinite(first[i]), "%s: element %llu", devices->gpu[d].id, (unsigned long long)i);
+        for (uint64_t i = 0; i < size; i++)
+            cr_assert(isfinite(first[i]), "%s: element %llu", devices->gpu[d].id, (unsigned long long)i);
         for (size_t w = 0; w < sizeof words / sizeof *words; w++) {
             if (words[w] != CDU_DEBUG_WORDS) cdu_debug_set(words[w], true);
             float *again = train(&n, &devices->gpu[d], &again_size);
@@ -208,9 +210,9 @@ static void check_update(const cdu_gpu *gpu, const cdu_graph *graph, cdu_value x
         for (uint64_t i = 0; i < count; i++) {
             float kept = steps[s].momentum * v[i], velocity = kept + g[i], step = steps[s].rate * velocity, weight = w[i] - step;
             cr_assert(!memcmp(&velocity, &new_v[i], 4) && !memcmp(&weight, &new_w[i], 4),
-                      "%s, bindings of %llu bytes, step %zu, element %llu: weight %.9g and velocity %.9g, expected %.9g and %.9g", gpu->id,
-                      (unsigned long long)gpu->info.largest_binding, s, (unsigned long long)i, (double)new_w[i], (double)new_v[i],
-                      (double)weight, (double)velocity);
+                      "%s, bindings of %llu bytes, step %zu, element %llu: weight %.9g and velocity %.9g, expected %.9g and %.9g",
+                      gpu->id, (unsigned long long)gpu->info.largest_binding, s, (unsigned long long)i, (double)new_w[i],
+                      (double)new_v[i], (double)weight, (double)velocity);
         }
         float *all[] = {w, v, new_w, new_v, g};
         for (size_t k = 0; k < sizeof all / sizeof *all; k++) free(all[k]);
@@ -225,7 +227,8 @@ Test(update, is_the_plain_loop_to_the_bit_whole_and_in_windows)
     cdu_graph *graph;
     OK(cdu_graph_create(&graph, &error));
     cdu_value x = cdu_graph_input(graph, "x", (cdu_shape){1, 2, 2, 4}, CDU_F32), y = x;
-    for (int k = 0; k < 5; k++) y = cdu_batch_norm(graph, (const char *[]){"a", "b", "c", "d", "e"}[k], y, CDU_BATCH_NORM_ONLY, 1e-5f, 0.1f);
+    for (int k = 0; k < 5; k++)
+        y = cdu_batch_norm(graph, (const char *[]){"a", "b", "c", "d", "e"}[k], y, CDU_BATCH_NORM_ONLY, 1e-5f, 0.1f);
     cdu_graph_output(graph, y);
     cdu_graph_seed(graph, y);
     OK(cdu_graph_status(graph, &error));

@@ -131,7 +131,8 @@ static double difference(const cdu_op_row *row, cdu_op_data *d, double *x, doubl
 }
 
 /* A few elements of one array. Where two steps disagree there is a kink (ReLU, maximum) nearby and nothing is said. */
-static void check_array(const cdu_op_row *row, cdu_op_data *d, cdu_op_array *a, cdu_random *random, uint32_t *checked, uint32_t *kinks)
+static void check_array(const cdu_op_row *row, cdu_op_data *d, cdu_op_array *a, cdu_random *random, uint32_t *checked,
+                        uint32_t *kinks)
 {
     double largest = 1e-12;
     for (uint64_t i = 0; i < a->count; i++) largest = fmax(largest, fabs(a->g[i]));

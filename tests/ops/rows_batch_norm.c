@@ -83,13 +83,16 @@ static void backward(const cdu_op_row *row, cdu_op_data *d)
         d->own[0].g_slack[c] = (dot_slack + cdu_op_gamma(12) * fabs(dot)) * s.inverse;
         d->own[1].g[c] = sum;
         d->own[1].g_slack[c] = sum_slack;
-        double scale = d->own[0].v[c] * s.inverse, k = dot * s.inverse * s.inverse / s.pixels, k_slack = dot_slack * s.inverse * s.inverse / s.pixels;
+        double scale = d->own[0].v[c] * s.inverse, k = dot * s.inverse * s.inverse / s.pixels,
+               k_slack = dot_slack * s.inverse * s.inverse / s.pixels;
         for (uint64_t i = c; i < x->count; i += x->dims[3]) {
-            double g = open(row, d, &s, c, i, &doubt), value = first(row, x->v[i]), centred = value - s.mean, mean_g = sum / s.pixels;
+            double g = open(row, d, &s, c, i, &doubt), value = first(row, x->v[i]), centred = value - s.mean,
+                   mean_g = sum / s.pixels;
             bool closed = row->attribute[0] == CDU_RELU_BATCH_NORM && x->v[i] <= 0;
             d->in[0].g[i] = closed ? 0 : scale * (g - mean_g - centred * k);
-            d->in[0].g_slack[i] = fabs(scale) * (cdu_op_gamma(20) * (fabs(g) + fabs(mean_g) + fabs(centred * k)) + sum_slack / s.pixels +
-                                                 fabs(centred) * k_slack + centre_slack(&s, value) * fabs(k) + doubt);
+            d->in[0].g_slack[i] =
+                fabs(scale) * (cdu_op_gamma(20) * (fabs(g) + fabs(mean_g) + fabs(centred * k)) + sum_slack / s.pixels +
+                               fabs(centred) * k_slack + centre_slack(&s, value) * fabs(k) + doubt);
         }
     }
 }
@@ -110,8 +113,11 @@ static void hard(const cdu_op_row *row, cdu_op_data *d, cdu_random *random)
     }
 }
 
-#define ROW(text, n, h, w, c, order) \
-    {.name = text, .input = {{{n, h, w, c}, CDU_F32, false}}, .attribute = {order}, .build = build, .forward = forward, .backward = backward}
+#define ROW(text, n, h, w, c, order)                                                                                               \
+    {                                                                                                                              \
+        .name = text, .input = {{{n, h, w, c}, CDU_F32, false}}, .attribute = {order}, .build = build, .forward = forward,         \
+        .backward = backward                                                                                                       \
+    }
 static const cdu_op_row rows[] = {
     ROW("batch norm, ReLU, 3 channels", 1, 5, 7, 3, CDU_BATCH_NORM_RELU),
     ROW("batch norm, ReLU, 1 channel, 2 pixels", 1, 1, 2, 1, CDU_BATCH_NORM_RELU),

@@ -93,8 +93,9 @@ static void fill(const cdu_op_row *row, cdu_op_data *d, cdu_random *random)
     for (uint64_t i = 0; i < d->in[0].count; i++) d->in[0].v[i] = (float)(d->in[0].v[i] * row->real[0]);
     for (uint64_t i = 0; i < d->in[1].count; i++) {
         uint32_t kind = cdu_random_below(random, 5);
-        d->in[1].u[i] = row->attribute[1] || !kind ? 255 : kind == 1 && i % 7 == 0 ? classes + cdu_random_below(random, 2) * cdu_random_below(random, 100)
-                                                                                     : cdu_random_below(random, classes);
+        d->in[1].u[i] = row->attribute[1] || !kind ? 255
+                        : kind == 1 && i % 7 == 0  ? classes + cdu_random_below(random, 2) * cdu_random_below(random, 100)
+                                                   : cdu_random_below(random, classes);
     }
     for (uint64_t i = 0; i < d->in[2].count; i++) d->in[2].v[i] = (float)(0.25 + cdu_random_double(random) * 4);
 }

@@ -54,7 +54,10 @@ static cdu_value build(cdu_graph *graph, const cdu_op_row *row, const char *name
 }
 
 #define ROW(text, n, h, w, c)                                                                                                      \
-    {.name = text, .input = {{{n, h, w, c}, CDU_F32, false}}, .build = build, .forward = forward, .backward = backward, .exact = true}
+    {                                                                                                                              \
+        .name = text, .input = {{{n, h, w, c}, CDU_F32, false}}, .build = build, .forward = forward, .backward = backward,         \
+        .exact = true                                                                                                              \
+    }
 static const cdu_op_row pools[] = {
     ROW("max pool, 4 x 6, 3 channels", 1, 4, 6, 3),
     ROW("max pool, odd sides, 5 channels", 3, 7, 9, 5),

@@ -69,10 +69,12 @@ static void compare(const place *p, const cdu_op_array *a, const char *what, con
     if (!wrong) return;
     uint64_t c = at % a->dims[3], x = at / a->dims[3] % a->dims[2], y = at / a->dims[3] / a->dims[2] % a->dims[1];
     cdu_op_fail(p->failures,
-                "%s on %s (%s)%s%s%s%s%s: %s of '%s' (%u x %u x %u x %u): %llu of %llu differ; worst at (%llu, %llu, %llu, %llu): got %.9g, "
+                "%s on %s (%s)%s%s%s%s%s: %s of '%s' (%u x %u x %u x %u): %llu of %llu differ; worst at (%llu, %llu, %llu, %llu): "
+                "got %.9g, "
                 "expected %.12g, off by %.3g, allowed %.3g",
-                p->row->name, p->gpu->id, p->gpu->info.name, p->variant.slice ? ", slices" : "", p->variant.exact ? ", integers" : "",
-                p->variant.ranges ? ", ranges" : "", p->variant.view ? ", views" : "", p->variant.relay ? ", relayed" : "", what, a->name, a->dims[0], a->dims[1], a->dims[2], a->dims[3],
+                p->row->name, p->gpu->id, p->gpu->info.name, p->variant.slice ? ", slices" : "",
+                p->variant.exact ? ", integers" : "", p->variant.ranges ? ", ranges" : "", p->variant.view ? ", views" : "",
+                p->variant.relay ? ", relayed" : "", what, a->name, a->dims[0], a->dims[1], a->dims[2], a->dims[3],
                 (unsigned long long)wrong, (unsigned long long)a->count,
                 (unsigned long long)(at / a->dims[3] / a->dims[2] / a->dims[1]), (unsigned long long)y, (unsigned long long)x,
                 (unsigned long long)c, (double)got[at], expected[at], fabs((double)got[at] - expected[at]), slack[at] * factor);
@@ -338,7 +340,8 @@ static uint64_t image_limit(const op_case *c, const cdu_device_info *device)
     return most;
 }
 
-bool cdu_op_run(const cdu_gpu *gpu, const cdu_op_row *row, cdu_op_variant variant, float **bytes, uint64_t *size, cdu_op_failures *failures)
+bool cdu_op_run(const cdu_gpu *gpu, const cdu_op_row *row, cdu_op_variant variant, float **bytes, uint64_t *size,
+                cdu_op_failures *failures)
 {
     if ((variant.slice && (row->whole || row->own_loss)) || (variant.exact && !row->exact)) return false;
     if ((variant.view || variant.relay) && !row->backward) return false;
