@@ -27,6 +27,7 @@ typedef float4 f4;
 #define PARAMS_END(P) } P;
 #define FN static inline
 #define SYNC() barrier(CLK_LOCAL_MEM_FENCE)
+#define FENCE() mem_fence(CLK_GLOBAL_MEM_FENCE)
 #define LID(d) ((uint)get_local_id(d))
 #define WID(d) ((uint)get_group_id(d))
 #define WCOUNT(d) ((uint)get_num_groups(d))

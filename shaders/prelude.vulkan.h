@@ -24,6 +24,7 @@
 #define PARAMS_END(P) };
 #define FN
 #define SYNC() barrier()
+#define FENCE() memoryBarrierBuffer()
 #define LID(d) gl_LocalInvocationID[d]
 #define WID(d) gl_WorkGroupID[d]
 #define WCOUNT(d) gl_NumWorkGroups[d]

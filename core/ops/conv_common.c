@@ -126,7 +126,8 @@ static cdu_status append_pack(cdu_lowering *l, const cdu_node *node, const char 
 /* Pixels of a register tile: of those that fit into registers the number that wastes least of a row. */
 static uint32_t choose_pixels(const cdu_device_info *device, const cdu_conv_window *window, const blocks *b, uint32_t w)
 {
-    if (!is_wide(device)) return device->kind == CDU_CPU || window->stride > 1 ? 4 : 8;
+    /* on GPUs what fits into 128 registers, all that some compilers for RDNA3 use (tests/kernels) */
+    if (!is_wide(device)) return device->kind == CDU_CPU || window->stride > 1 || window->parities > 1 ? 4 : 6;
     static const struct { uint32_t pixels; double worth; } choices[3][3] = {
         {{8, 1.0}, {12, 0.9}, {4, 0.7}},            /* two vectors of 32 registers */
         {{12, 1.0}, {8, 0.95}, {4, 0.7}},           /* one vector */
