@@ -31,7 +31,7 @@ static const struct {
               .epochs = 30,
               .batch = 8,
               .validate_every = 1,
-              .learning_rate = 0.02};
+              .learning_rate = 0.05};
 
 static const char *const split_names[] = {"train", "validation", "test"};
 
