@@ -16,7 +16,6 @@ static cdu_status enumerate(cdu_device_info *out, uint32_t *count, cdu_error *er
     VkPhysicalDevice places[CDU_VULKAN_DEVICES];
     *count = cdu_vulkan_places(instance, places);
     for (uint32_t i = 0; i < *count && i < room; i++) cdu_vulkan_describe(instance, places[i], &out[i]);
-    cdu_vulkan_release();
     return CDU_OK;
 }
 
@@ -36,7 +35,6 @@ static void close_device(cdu_device *device)
         vk->vkDestroyDevice(device->handle, NULL);
     }
     free(device);
-    cdu_vulkan_release();
 }
 
 /* Creates the logical device with those optional extensions that are there. */
@@ -146,10 +144,7 @@ static cdu_status open_device(uint32_t index, bool timed, cdu_device **out, cdu_
     cdu_device *device = NULL;
     if (index >= count) status = cdu_fail(error, CDU_NO_DEVICE, "there is no device vulkan:%u; Vulkan has %u", index, count);
     if (status == CDU_OK) status = cdu_allocate(&device, 1, sizeof *device, error);
-    if (status != CDU_OK) {
-        cdu_vulkan_release();
-        return status;
-    }
+    if (status != CDU_OK) return status;
     device->instance = instance;
     device->physical = places[index];
     device->timed = timed;

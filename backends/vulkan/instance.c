@@ -10,7 +10,6 @@
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static cdu_vulkan_instance shared;
-static uint32_t users;
 
 static cdu_status find_loader(PFN_vkGetInstanceProcAddr *out, cdu_error *error)
 {
@@ -71,24 +70,14 @@ cdu_status cdu_vulkan_acquire(const cdu_vulkan_instance **out, cdu_error *error)
 {
     pthread_mutex_lock(&lock);
     cdu_status status = CDU_OK;
-    if (!users) status = start(&shared, error);
-    if (status == CDU_OK)
-        users++;
-    else
-        memset(&shared, 0, sizeof shared);
-    pthread_mutex_unlock(&lock);
-    *out = &shared;
-    return status;
-}
-
-void cdu_vulkan_release(void)
-{
-    pthread_mutex_lock(&lock);
-    if (users && !--users) {
-        shared.vkDestroyInstance(shared.handle, NULL);
+    if (!shared.handle) status = start(&shared, error);
+    if (status != CDU_OK) {
+        if (shared.handle && shared.vkDestroyInstance) shared.vkDestroyInstance(shared.handle, NULL);
         memset(&shared, 0, sizeof shared);
     }
     pthread_mutex_unlock(&lock);
+    *out = &shared;
+    return status;
 }
 
 cdu_status cdu_vulkan_fail(cdu_error *error, const char *where, const char *device, VkResult code, const char *what)

@@ -33,7 +33,9 @@
 enum { CDU_VULKAN_SLOTS = 64, CDU_VULKAN_DEVICES = 32 };
 
 #define CDU_VULKAN_MEMBER(name) PFN_##name name;
-typedef struct { /* one instance for the whole program, made at the first use, gone with the last */
+/* One instance for the whole program, made at the first use and kept: loading the drivers takes longer than all else, and some leak
+ * a little each time they are unloaded. */
+typedef struct {
     VkInstance handle;
     CDU_VULKAN_GLOBALS(CDU_VULKAN_MEMBER)
     CDU_VULKAN_INSTANCE(CDU_VULKAN_MEMBER)
@@ -94,9 +96,8 @@ struct cdu_kernel {
     uint32_t bindings, params;
 };
 
-/* instance.c. Each acquire is paired with a release. */
+/* instance.c */
 cdu_status cdu_vulkan_acquire(const cdu_vulkan_instance **out, cdu_error *error);
-void cdu_vulkan_release(void);
 uint32_t cdu_vulkan_places(const cdu_vulkan_instance *instance, VkPhysicalDevice out[CDU_VULKAN_DEVICES]);
 /* Family of the compute queue; UINT32_MAX where there is none. */
 uint32_t cdu_vulkan_family(const cdu_vulkan_instance *instance, VkPhysicalDevice device, VkQueueFamilyProperties *out);
