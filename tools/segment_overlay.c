@@ -11,13 +11,19 @@
 enum { BAND = 64 };
 static const double TINT = 0.30, OUTLINE = 0.85;
 
-cdu_status cdu_overlay_begin(cdu_overlay *o, int64_t width, int64_t height, double mpp, uint32_t classes, const uint8_t (*colors)[3],
-                             cdu_error *error)
+cdu_status cdu_overlay_begin(cdu_overlay *o, int64_t width, int64_t height, double mpp, uint32_t classes,
+                             const uint8_t (*colors)[3], cdu_error *error)
 {
     int64_t longest = width > height ? width : height;
     uint32_t factor = (uint32_t)((longest + CDU_OVERLAY_SIDE - 1) / CDU_OVERLAY_SIDE);
-    *o = (cdu_overlay){ .width = width, .height = height, .mpp = mpp, .classes = classes, .factor = factor, .colors = colors,
-                        .columns = (uint32_t)((width + factor - 1) / factor), .rows = (uint32_t)((height + factor - 1) / factor) };
+    *o = (cdu_overlay){.width = width,
+                       .height = height,
+                       .mpp = mpp,
+                       .classes = classes,
+                       .factor = factor,
+                       .colors = colors,
+                       .columns = (uint32_t)((width + factor - 1) / factor),
+                       .rows = (uint32_t)((height + factor - 1) / factor)};
     CDU_TRY(cdu_allocate(&o->labels, (size_t)o->columns * o->rows, 1, error));
     return cdu_allocate(&o->counts, (size_t)o->columns * classes, sizeof *o->counts, error);
 }
@@ -26,7 +32,7 @@ void cdu_overlay_end(cdu_overlay *o)
 {
     free(o->labels);
     free(o->counts);
-    *o = (cdu_overlay){ 0 };
+    *o = (cdu_overlay){0};
 }
 
 static void finish_row(cdu_overlay *o, int64_t row)

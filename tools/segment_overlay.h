@@ -1,5 +1,5 @@
-/* segment_overlay.h: a small picture of a slide with its classes: colours blended over the slide, outlines between classes. Labels are
- * taken in rows, as the engine gives them; the slide is read once more, coarsely, at the end. */
+/* segment_overlay.h: a small picture of a slide with its classes: colours blended over the slide, outlines between classes.
+ * Labels are taken in rows, as the engine gives them; the slide is read once more, coarsely, at the end. */
 #ifndef CDU_TOOLS_SEGMENT_OVERLAY_H
 #define CDU_TOOLS_SEGMENT_OVERLAY_H
 
@@ -8,14 +8,14 @@
 enum { CDU_OVERLAY_SIDE = 2000 };
 
 typedef struct {
-    int64_t width, height;             /* of the label map */
-    double mpp;                        /* of the label map */
-    uint32_t classes, factor;          /* label pixels of an overlay pixel's side */
+    int64_t width, height;    /* of the label map */
+    double mpp;               /* of the label map */
+    uint32_t classes, factor; /* label pixels of an overlay pixel's side */
     const uint8_t (*colors)[3];
-    uint32_t columns, rows;            /* of the overlay */
-    uint8_t *labels;                   /* most frequent class of each overlay pixel; the smallest in a tie */
-    uint32_t *counts;                  /* of the overlay row that is being filled: columns x classes */
-    int64_t taken;                     /* label rows */
+    uint32_t columns, rows; /* of the overlay */
+    uint8_t *labels;        /* most frequent class of each overlay pixel; the smallest in a tie */
+    uint32_t *counts;       /* of the overlay row that is being filled: columns x classes */
+    int64_t taken;          /* label rows */
 } cdu_overlay;
 
 /* `colors` is kept. Free with cdu_overlay_end. */

@@ -1,4 +1,5 @@
-/* blend.c: see blend.h. Memory: what waits for the tile to the right, what waits for the row below, and one row of finished labels. */
+/* blend.c: see blend.h. Memory: what waits for the tile to the right, what waits for the row below, and one row of finished
+ * labels. */
 #include "core/segment/blend.h"
 
 #include <math.h>
@@ -16,9 +17,16 @@ cdu_status cdu_blend_begin(cdu_blend *b, int64_t width, int64_t height, uint32_t
                            const uint8_t *cells, uint32_t cell_columns, uint32_t cell_rows, cdu_error *error)
 {
     const uint32_t step = tile - halo;
-    *b = (cdu_blend){ .width = width, .height = height, .tile = tile, .halo = halo, .classes = classes,
-                      .columns = tiles_along(width, tile, step), .rows = tiles_along(height, tile, step),
-                      .cells = cells, .cell_columns = cell_columns, .cell_rows = cell_rows };
+    *b = (cdu_blend){.width = width,
+                     .height = height,
+                     .tile = tile,
+                     .halo = halo,
+                     .classes = classes,
+                     .columns = tiles_along(width, tile, step),
+                     .rows = tiles_along(height, tile, step),
+                     .cells = cells,
+                     .cell_columns = cell_columns,
+                     .cell_rows = cell_rows};
     CDU_TRY(cdu_allocate(&b->ramp, halo, sizeof *b->ramp, error));
     for (uint32_t i = 0; i < halo; i++) {
         double t = ((i + 0.5) / halo - 0.25) * 2;
@@ -36,7 +44,7 @@ void cdu_blend_end(cdu_blend *b)
     free(b->beside);
     free(b->above);
     free(b->labels);
-    *b = (cdu_blend){ 0 };
+    *b = (cdu_blend){0};
 }
 
 bool cdu_blend_needed(const cdu_blend *b, uint32_t row, uint32_t column)
@@ -120,8 +128,10 @@ void cdu_blend_tile(cdu_blend *b, uint32_t row, uint32_t column, const float *pr
             for (uint32_t c = 0; c < classes; c++) sum[c] = w * p[c];
             if (i < halo && column > 0)
                 for (uint32_t c = 0; c < classes; c++) sum[c] += beside[i * classes + c];
-            if (i < complete) finish_pixel(b, row, j, finished, x0 + i, sum);
-            else memcpy(beside + (i - step) * classes, sum, classes * sizeof *sum);
+            if (i < complete)
+                finish_pixel(b, row, j, finished, x0 + i, sum);
+            else
+                memcpy(beside + (i - step) * classes, sum, classes * sizeof *sum);
         }
     }
 }

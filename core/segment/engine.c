@@ -1,6 +1,6 @@
-/* engine.c: the loop of segmentation. Tiles are read in the background (reader.h) while the device works; while it works, the tiles
- * before are blended and their labels handed out (blend.h). One batch is on the device at a time; reading the probabilities back waits
- * for it. */
+/* engine.c: the loop of segmentation. Tiles are read in the background (reader.h) while the device works; while it works, the
+ * tiles before are blended and their labels handed out (blend.h). One batch is on the device at a time; reading the
+ * probabilities back waits for it. */
 #include "core/segment/engine.h"
 
 #include <math.h>
@@ -22,13 +22,13 @@ enum { DEFAULT_TILE = 512 };
 struct cdu_segmenter {
     const cdu_gpu *gpu;
     cdu_model_about about;
-    cdu_weights weights;               /* a copy: memory may run short after the first slide was begun */
+    cdu_weights weights; /* a copy: memory may run short after the first slide was begun */
     uint32_t tile, halo, batch;
     bool keep_glass, halved;
     cdu_graph *graph;
     cdu_program *program;
     cdu_inference_graph values;
-    float *probabilities;              /* batch x tile x tile x classes */
+    float *probabilities; /* batch x tile x tile x classes */
 };
 
 static cdu_status copy_weights(cdu_segmenter *s, const cdu_weights *weights, cdu_error *error)
@@ -60,7 +60,7 @@ static void drop_program(cdu_segmenter *s)
 
 static cdu_status build(cdu_segmenter *s, cdu_error *error)
 {
-    const cdu_plan_options forward = { .training = false };
+    const cdu_plan_options forward = {.training = false};
     CDU_TRY(cdu_allocate(&s->probabilities, (size_t)s->batch * s->tile * s->tile * s->about.settings.classes,
                          sizeof *s->probabilities, error));
     CDU_TRY(cdu_graph_create(&s->graph, error));
@@ -88,7 +88,7 @@ static bool shrink(cdu_segmenter *s, const char *why)
 
 static cdu_status build_or_shrink(cdu_segmenter *s, cdu_error *error)
 {
-    cdu_error why = { 0 };
+    cdu_error why = {0};
     for (;;) {
         cdu_status status = build(s, &why);
         if (status == CDU_OK) return CDU_OK;
@@ -105,7 +105,8 @@ static cdu_status settle(cdu_segmenter *s, const cdu_segment_settings *settings,
     s->tile = settings->tile ? settings->tile : s->about.tile;
     if (!settings->tile && s->tile < DEFAULT_TILE) s->tile = DEFAULT_TILE;
     if (s->tile % unit || s->tile < unit || s->tile > TILE_LIMIT)
-        return cdu_fail(error, CDU_USAGE, "tiles of %u pixels: this model needs a multiple of %u up to %d", s->tile, unit, TILE_LIMIT);
+        return cdu_fail(error, CDU_USAGE, "tiles of %u pixels: this model needs a multiple of %u up to %d", s->tile, unit,
+                        TILE_LIMIT);
     s->halo = settings->halo ? settings->halo : s->tile / 8 * 3;
     if (!settings->halo && s->halo > unit) s->halo = s->halo / unit * unit; /* every tile's pooling then starts at like places */
     if (s->halo > s->tile / 2)
@@ -128,8 +129,10 @@ cdu_status cdu_segmenter_create(const cdu_gpu *gpu, const cdu_model_about *about
     cdu_status status = settle(s, settings ? settings : &DEFAULTS, error);
     if (status == CDU_OK) status = copy_weights(s, weights, error);
     if (status == CDU_OK) status = build_or_shrink(s, error);
-    if (status != CDU_OK) cdu_segmenter_destroy(s);
-    else *out = s;
+    if (status != CDU_OK)
+        cdu_segmenter_destroy(s);
+    else
+        *out = s;
     return status;
 }
 
@@ -153,8 +156,8 @@ typedef struct {
     cdu_segmenter *segmenter;
     cdu_blend blend;
     uint8_t *cells;
-    cdu_tile_place *places;            /* of the tiles that the network sees, in order */
-    size_t count, blended;             /* blended: tiles of all, also those left out */
+    cdu_tile_place *places; /* of the tiles that the network sees, in order */
+    size_t count, blended;  /* blended: tiles of all, also those left out */
     cdu_label_rows *rows;
     void *context;
     bool emitted;
@@ -172,7 +175,7 @@ static cdu_status list_tiles(job *j, cdu_error *error)
         for (uint32_t column = 0; column < b->columns; column++) {
             if (!cdu_blend_needed(b, row, column)) continue;
             CDU_TRY(cdu_grow(&j->places, &capacity, j->count + 1, sizeof *j->places, error));
-            j->places[j->count++] = (cdu_tile_place){ column * step, row * step };
+            j->places[j->count++] = (cdu_tile_place){column * step, row * step};
         }
     return CDU_OK;
 }
@@ -215,7 +218,7 @@ static cdu_status run_batches(job *j, cdu_tile_reader *reader, cdu_error *error)
         CDU_TRY(cdu_program_write(s->program, s->values.tile, pixels, error));
         CDU_TRY(cdu_program_submit(s->program, NULL, 0, error));
         cdu_status blended = first > before ? blend_batch(j, before, first, error) : CDU_OK;
-        cdu_error later = { 0 };
+        cdu_error later = {0};
         cdu_status waited = cdu_program_wait(s->program, blended == CDU_OK ? error : &later);
         if (blended != CDU_OK || waited != CDU_OK) return blended != CDU_OK ? blended : waited;
         CDU_TRY(cdu_program_read(s->program, s->values.probabilities, s->probabilities, error));
@@ -231,8 +234,8 @@ static cdu_status segment_once(job *j, cdu_slide *slide, double mpp, const char 
     uint32_t cell_columns = 0, cell_rows = 0;
     cdu_slide_size_at(slide, mpp, &width, &height);
     if (!s->keep_glass) CDU_TRY(cdu_slide_find_tissue(slide, mpp, CDU_GLASS_CELL, &j->cells, &cell_columns, &cell_rows, error));
-    CDU_TRY(cdu_blend_begin(&j->blend, width, height, s->tile, s->halo, s->about.settings.classes, j->cells, cell_columns, cell_rows,
-                            error));
+    CDU_TRY(cdu_blend_begin(&j->blend, width, height, s->tile, s->halo, s->about.settings.classes, j->cells, cell_columns,
+                            cell_rows, error));
     CDU_TRY(list_tiles(j, error));
     cdu_tile_reader *reader;
     CDU_TRY(cdu_tile_reader_begin(slide, mpp, s->tile, s->batch, j->places, j->count, &reader, error));
@@ -251,8 +254,8 @@ cdu_status cdu_segment_slide(cdu_segmenter *segmenter, cdu_slide *slide, double 
     if (!(mpp > 0 && isfinite(mpp))) return cdu_fail(error, CDU_USAGE, "a resolution of %g micrometres a pixel is none", mpp);
     if (!segmenter->program) CDU_TRY(build_or_shrink(segmenter, error)); /* an earlier slide ended without memory */
     for (;;) {
-        cdu_error why = { 0 };
-        job j = { .segmenter = segmenter, .rows = rows, .context = context };
+        cdu_error why = {0};
+        job j = {.segmenter = segmenter, .rows = rows, .context = context};
         cdu_status status = segment_once(&j, slide, mpp, progress, &why);
         cdu_blend_end(&j.blend);
         free(j.cells);

@@ -9,14 +9,15 @@
 typedef struct cdu_segmenter cdu_segmenter;
 
 typedef struct {
-    uint32_t tile;      /* pixels; 0: the model's training tile, at least 512 */
-    uint32_t halo;      /* pixels that neighbouring tiles share, at most half of the tile; 0: three eighths of it */
-    uint32_t batch;     /* 0: chosen by device */
-    bool keep_glass;    /* run the network on glass too, instead of calling it background at once */
+    uint32_t tile;   /* pixels; 0: the model's training tile, at least 512 */
+    uint32_t halo;   /* pixels that neighbouring tiles share, at most half of the tile; 0: three eighths of it */
+    uint32_t batch;  /* 0: chosen by device */
+    bool keep_glass; /* run the network on glass too, instead of calling it background at once */
 } cdu_segment_settings;
 
-/* Compiles the inference program once, for any number of slides. Where the device's memory does not suffice, then or at a slide's first
- * batch, batches of one tile are tried and then, once, tiles of half the size, with a warning. `gpu` is kept, the rest copied. */
+/* Compiles the inference program once, for any number of slides. Where the device's memory does not suffice, then or at a
+ * slide's first batch, batches of one tile are tried and then, once, tiles of half the size, with a warning. `gpu` is kept, the
+ * rest copied. */
 cdu_status cdu_segmenter_create(const cdu_gpu *gpu, const cdu_model_about *about, const cdu_weights *weights,
                                 const cdu_segment_settings *settings, cdu_segmenter **out, cdu_error *error);
 void cdu_segmenter_destroy(cdu_segmenter *segmenter);
@@ -26,9 +27,9 @@ cdu_status cdu_segmenter_set_weights(cdu_segmenter *segmenter, const cdu_weights
 /* Takes `rows` rows of class values, `width` bytes each, the first of which is row `y` of the slide at the model's resolution. */
 typedef cdu_status cdu_label_rows(void *context, int64_t y, uint32_t rows, int64_t width, const uint8_t *labels, cdu_error *error);
 
-/* The whole slide, read and segmented at `mpp` (0: the model's), in order: every row once. Cells of glass (cdu_slide_find_tissue) get class 0
- * without the network unless keep_glass. `progress` is a label for the progress bar, or null. CDU_STOPPED where cdu_stop_requested, at
- * the next batch; what `rows` returns other than CDU_OK ends it too. */
+/* The whole slide, read and segmented at `mpp` (0: the model's), in order: every row once. Cells of glass
+ * (cdu_slide_find_tissue) get class 0 without the network unless keep_glass. `progress` is a label for the progress bar, or
+ * null. CDU_STOPPED where cdu_stop_requested, at the next batch; what `rows` returns other than CDU_OK ends it too. */
 cdu_status cdu_segment_slide(cdu_segmenter *segmenter, cdu_slide *slide, double mpp, cdu_label_rows *rows, void *context,
                              const char *progress, cdu_error *error);
 

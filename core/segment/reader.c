@@ -11,26 +11,34 @@
 
 enum { SLOTS = 2, GROUP_PIXELS = 16 << 20 };
 
-typedef struct { uint32_t *pixels; cdu_status status; cdu_error error; } slot;
+typedef struct {
+    uint32_t *pixels;
+    cdu_status status;
+    cdu_error error;
+} slot;
 
 struct cdu_tile_reader {
     cdu_slide *slide;
     double mpp;
-    uint32_t tile, batch, group;       /* group: tiles, a multiple of batch */
+    uint32_t tile, batch, group; /* group: tiles, a multiple of batch */
     const cdu_tile_place *places;
     size_t count, groups;
-    uint8_t *rgb;                      /* group x tile x tile x 3 */
+    uint8_t *rgb; /* group x tile x tile x 3 */
     slot slot[SLOTS];
     pthread_t thread;
     bool running;
     pthread_mutex_t lock;
     pthread_cond_t change;
-    size_t filled, taken;              /* groups; at most SLOTS apart, `taken` counts the one in use as not taken */
-    size_t next;                       /* tile that the next batch begins with */
+    size_t filled, taken; /* groups; at most SLOTS apart, `taken` counts the one in use as not taken */
+    size_t next;          /* tile that the next batch begins with */
     bool stop;
 };
 
-typedef struct { cdu_tile_reader *reader; size_t first; uint32_t *pixels; } fill;
+typedef struct {
+    cdu_tile_reader *reader;
+    size_t first;
+    uint32_t *pixels;
+} fill;
 
 static cdu_status read_tile(void *context, size_t i, cdu_error *error)
 {
@@ -56,7 +64,7 @@ static void *read_all(void *context)
         pthread_mutex_unlock(&r->lock);
         if (stop) break;
         slot *s = &r->slot[b % SLOTS];
-        fill f = { r, b * r->group, s->pixels };
+        fill f = {r, b * r->group, s->pixels};
         size_t count = r->count - f.first < r->group ? r->count - f.first : r->group;
         memset(s->pixels, 255, (size_t)r->group * r->tile * r->tile * sizeof *s->pixels);
         s->status = cdu_parallel(0, count, read_tile, &f, &s->error);
@@ -78,8 +86,8 @@ static cdu_status allocate(cdu_tile_reader *r, cdu_error *error)
     return CDU_OK;
 }
 
-cdu_status cdu_tile_reader_begin(cdu_slide *slide, double mpp, uint32_t tile, uint32_t batch, const cdu_tile_place *places, size_t count,
-                                 cdu_tile_reader **out, cdu_error *error)
+cdu_status cdu_tile_reader_begin(cdu_slide *slide, double mpp, uint32_t tile, uint32_t batch, const cdu_tile_place *places,
+                                 size_t count, cdu_tile_reader **out, cdu_error *error)
 {
     cdu_tile_reader *r;
     CDU_TRY(cdu_allocate(&r, 1, sizeof *r, error));
@@ -100,8 +108,10 @@ cdu_status cdu_tile_reader_begin(cdu_slide *slide, double mpp, uint32_t tile, ui
     if (status == CDU_OK && pthread_create(&r->thread, NULL, read_all, r) != 0)
         status = cdu_fail(error, CDU_TRY_AGAIN, "a thread for reading tiles could not be started");
     r->running = status == CDU_OK;
-    if (status != CDU_OK) cdu_tile_reader_end(r);
-    else *out = r;
+    if (status != CDU_OK)
+        cdu_tile_reader_end(r);
+    else
+        *out = r;
     return status;
 }
 

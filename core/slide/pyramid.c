@@ -1,6 +1,6 @@
-/* pyramid.c: tiled pyramidal TIFF through libtiff. Rows run down through all levels as they come: each level keeps one row of tiles and
- * at most one odd row. libtiff writes one directory at a time, so the reduced levels' tiles go, already compressed, into temporary TIFFs
- * beside the file and are copied behind level 0 at the end. No OME-XML. */
+/* pyramid.c: tiled pyramidal TIFF through libtiff. Rows run down through all levels as they come: each level keeps one row of
+ * tiles and at most one odd row. libtiff writes one directory at a time, so the reduced levels' tiles go, already compressed,
+ * into temporary TIFFs beside the file and are copied behind level 0 at the end. No OME-XML. */
 #include "core/slide/pyramid.h"
 
 #include <errno.h>
@@ -17,19 +17,22 @@
 #include "core/slide/slide_source.h"
 
 enum { LEVELS = 24 };
-#define CLASSIC_LIMIT 3500000000.0     /* bytes that a file of 32-bit offsets may come to */
+#define CLASSIC_LIMIT 3500000000.0 /* bytes that a file of 32-bit offsets may come to */
 
 /* libtiff's file, which remembers why a write failed. */
-typedef struct { int handle, fault; char words[160]; } stream;
+typedef struct {
+    int handle, fault;
+    char words[160];
+} stream;
 
 typedef struct {
     TIFF *tiff;
     stream stream;
     char temporary[CDU_PATH_LIMIT];
     int64_t width, height;
-    int64_t row;                       /* rows taken so far */
-    uint8_t *rows;                     /* `tile` rows of width pixels */
-    uint8_t *odd;                      /* reduced levels: the row of the level above that waits for its partner */
+    int64_t row;   /* rows taken so far */
+    uint8_t *rows; /* `tile` rows of width pixels */
+    uint8_t *odd;  /* reduced levels: the row of the level above that waits for its partner */
     bool has_odd;
 } level;
 
@@ -38,7 +41,7 @@ struct cdu_pyramid {
     cdu_pyramid_settings settings;
     uint32_t channels, levels;
     level level[LEVELS];
-    uint8_t *tile, *reduced;           /* one tile; one row of a reduced level */
+    uint8_t *tile, *reduced; /* one tile; one row of a reduced level */
 };
 
 static tmsize_t stream_read(thandle_t context, void *bytes, tmsize_t size)
@@ -130,14 +133,15 @@ static int describe_pixels(const cdu_pyramid *p, TIFF *tiff)
         for (int i = 0; i < 256; i++)
             for (int c = 0; c < 3; c++) map[c][i] = (uint16_t)(s->palette[i][c] * 257);
         return good && TIFFSetField(tiff, TIFFTAG_COMPRESSION, COMPRESSION_ADOBE_DEFLATE) &&
-               TIFFSetField(tiff, TIFFTAG_PREDICTOR, PREDICTOR_NONE) && TIFFSetField(tiff, TIFFTAG_PHOTOMETRIC, PHOTOMETRIC_PALETTE) &&
+               TIFFSetField(tiff, TIFFTAG_PREDICTOR, PREDICTOR_NONE) &&
+               TIFFSetField(tiff, TIFFTAG_PHOTOMETRIC, PHOTOMETRIC_PALETTE) &&
                TIFFSetField(tiff, TIFFTAG_COLORMAP, map[0], map[1], map[2]);
     }
     int sampling = s->jpeg_subsampling ? 2 : 1;
     return good && TIFFSetField(tiff, TIFFTAG_COMPRESSION, COMPRESSION_JPEG) &&
            TIFFSetField(tiff, TIFFTAG_PHOTOMETRIC, PHOTOMETRIC_YCBCR) &&
-           TIFFSetField(tiff, TIFFTAG_YCBCRSUBSAMPLING, sampling, sampling) && TIFFSetField(tiff, TIFFTAG_JPEGQUALITY, s->jpeg_quality) &&
-           TIFFSetField(tiff, TIFFTAG_JPEGCOLORMODE, JPEGCOLORMODE_RGB);
+           TIFFSetField(tiff, TIFFTAG_YCBCRSUBSAMPLING, sampling, sampling) &&
+           TIFFSetField(tiff, TIFFTAG_JPEGQUALITY, s->jpeg_quality) && TIFFSetField(tiff, TIFFTAG_JPEGCOLORMODE, JPEGCOLORMODE_RGB);
 }
 
 static int describe(const cdu_pyramid *p, TIFF *tiff, uint32_t number)
@@ -145,10 +149,12 @@ static int describe(const cdu_pyramid *p, TIFF *tiff, uint32_t number)
     const level *l = &p->level[number];
     const double per_cm = 1e4 / (p->settings.mpp * (double)((uint32_t)1 << number));
     int good = TIFFSetField(tiff, TIFFTAG_SUBFILETYPE, number ? FILETYPE_REDUCEDIMAGE : 0) &&
-               TIFFSetField(tiff, TIFFTAG_IMAGEWIDTH, (uint32_t)l->width) && TIFFSetField(tiff, TIFFTAG_IMAGELENGTH, (uint32_t)l->height) &&
-               TIFFSetField(tiff, TIFFTAG_TILEWIDTH, p->settings.tile) && TIFFSetField(tiff, TIFFTAG_TILELENGTH, p->settings.tile) &&
-               describe_pixels(p, tiff) && TIFFSetField(tiff, TIFFTAG_RESOLUTIONUNIT, RESUNIT_CENTIMETER) &&
-               TIFFSetField(tiff, TIFFTAG_XRESOLUTION, per_cm) && TIFFSetField(tiff, TIFFTAG_YRESOLUTION, per_cm);
+               TIFFSetField(tiff, TIFFTAG_IMAGEWIDTH, (uint32_t)l->width) &&
+               TIFFSetField(tiff, TIFFTAG_IMAGELENGTH, (uint32_t)l->height) &&
+               TIFFSetField(tiff, TIFFTAG_TILEWIDTH, p->settings.tile) &&
+               TIFFSetField(tiff, TIFFTAG_TILELENGTH, p->settings.tile) && describe_pixels(p, tiff) &&
+               TIFFSetField(tiff, TIFFTAG_RESOLUTIONUNIT, RESUNIT_CENTIMETER) && TIFFSetField(tiff, TIFFTAG_XRESOLUTION, per_cm) &&
+               TIFFSetField(tiff, TIFFTAG_YRESOLUTION, per_cm);
     if (good && !number && p->settings.description) good = TIFFSetField(tiff, TIFFTAG_IMAGEDESCRIPTION, p->settings.description);
     return good;
 }
@@ -170,8 +176,10 @@ static cdu_status check_settings(const char *path, const cdu_pyramid_settings *s
     if (s->width < 1 || s->height < 1 || s->width > CDU_SIDE_LIMIT || s->height > CDU_SIDE_LIMIT)
         return cdu_fail(error, CDU_USAGE, "%s: a picture of %lld x %lld pixels cannot be written", path, (long long)s->width,
                         (long long)s->height);
-    if (s->tile % 16 || s->tile > 4096) return cdu_fail(error, CDU_USAGE, "%s: tiles of %u pixels; a multiple of 16 up to 4096 is needed", path, s->tile);
-    if (!(s->mpp > 0 && s->mpp < 1e6)) return cdu_fail(error, CDU_USAGE, "%s: %g micrometres a pixel cannot be written", path, s->mpp);
+    if (s->tile % 16 || s->tile > 4096)
+        return cdu_fail(error, CDU_USAGE, "%s: tiles of %u pixels; a multiple of 16 up to 4096 is needed", path, s->tile);
+    if (!(s->mpp > 0 && s->mpp < 1e6))
+        return cdu_fail(error, CDU_USAGE, "%s: %g micrometres a pixel cannot be written", path, s->mpp);
     if (s->jpeg_quality < 0 || s->jpeg_quality > 100)
         return cdu_fail(error, CDU_USAGE, "%s: JPEG quality %d; it goes from 1 to 100", path, s->jpeg_quality);
     return CDU_OK;
@@ -210,8 +218,10 @@ cdu_status cdu_pyramid_begin(const char *path, const cdu_pyramid_settings *setti
     cdu_tiff_silence();
     cdu_status status = check_settings(path, &p->settings, error);
     if (status == CDU_OK) status = begin(p, path, error);
-    if (status != CDU_OK) cdu_pyramid_discard(p);
-    else *out = p;
+    if (status != CDU_OK)
+        cdu_pyramid_discard(p);
+    else
+        *out = p;
     return status;
 }
 
@@ -231,18 +241,21 @@ static cdu_status write_tiles(cdu_pyramid *p, level *l, cdu_error *error)
                 continue;
             }
             memcpy(to, l->rows + (size_t)(inside ? j : l->row - 1 - top) * row + (size_t)x * channels, (size_t)columns * channels);
-            if (p->settings.labels) memset(to + columns, 0, (size_t)(tile - columns));
-            else for (int64_t i = columns; i < tile; i++) memcpy(to + i * 3, to + (columns - 1) * 3, 3);
+            if (p->settings.labels)
+                memset(to + columns, 0, (size_t)(tile - columns));
+            else
+                for (int64_t i = columns; i < tile; i++) memcpy(to + i * 3, to + (columns - 1) * 3, 3);
         }
         uint32_t index = TIFFComputeTile(l->tiff, (uint32_t)x, (uint32_t)top, 0, 0);
-        if (TIFFWriteEncodedTile(l->tiff, index, p->tile, (tmsize_t)(tile * tile) * (tmsize_t)channels) < 0) return cannot_write(p, l, error);
+        if (TIFFWriteEncodedTile(l->tiff, index, p->tile, (tmsize_t)(tile * tile) * (tmsize_t)channels) < 0)
+            return cannot_write(p, l, error);
     }
     return CDU_OK;
 }
 
 static uint8_t majority(uint8_t a, uint8_t b, uint8_t c, uint8_t d)
 {
-    uint8_t value[4] = { a, b, c, d }, best = a;
+    uint8_t value[4] = {a, b, c, d}, best = a;
     int most = 0;
     for (int i = 0; i < 4; i++) {
         int count = 0;
@@ -296,7 +309,8 @@ cdu_status cdu_pyramid_write(cdu_pyramid *p, const uint8_t *pixels, uint32_t row
 {
     level *l = &p->level[0];
     if (rows > l->height - l->row)
-        return cdu_fail(error, CDU_FAILED, "%s: %lld rows given, %lld expected", p->path, (long long)(l->row + rows), (long long)l->height);
+        return cdu_fail(error, CDU_FAILED, "%s: %lld rows given, %lld expected", p->path, (long long)(l->row + rows),
+                        (long long)l->height);
     for (uint32_t j = 0; j < rows; j++) CDU_TRY(take_row(p, 0, pixels + (size_t)j * (size_t)l->width * p->channels, error));
     return CDU_OK;
 }
@@ -330,7 +344,8 @@ static cdu_status finish(cdu_pyramid *p, cdu_error *error)
 {
     level *file = &p->level[0];
     if (file->row != file->height)
-        return cdu_fail(error, CDU_FAILED, "%s: %lld rows given, %lld expected", p->path, (long long)file->row, (long long)file->height);
+        return cdu_fail(error, CDU_FAILED, "%s: %lld rows given, %lld expected", p->path, (long long)file->row,
+                        (long long)file->height);
     if (!TIFFWriteDirectory(file->tiff)) return cannot_write(p, file, error);
     uint8_t *buffer = NULL;
     size_t buffer_size = 0;

@@ -1,6 +1,6 @@
-/* pyramid.h: writes tiled pyramidal TIFF: RGB slides (JPEG) and label maps (8-bit, palette, deflate), whose pixel size QuPath and
- * OpenSlide read. Rows come from top to bottom, so memory is bounded by rows of tiles whatever the size; BigTIFF where 4 GB may be passed. The
- * file appears under its name when finished, not before. Threads: one writer, one thread. */
+/* pyramid.h: writes tiled pyramidal TIFF: RGB slides (JPEG) and label maps (8-bit, palette, deflate), whose pixel size QuPath
+ * and OpenSlide read. Rows come from top to bottom, so memory is bounded by rows of tiles whatever the size; BigTIFF where 4 GB
+ * may be passed. The file appears under its name when finished, not before. Threads: one writer, one thread. */
 #ifndef CDU_SLIDE_PYRAMID_H
 #define CDU_SLIDE_PYRAMID_H
 

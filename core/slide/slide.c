@@ -1,5 +1,5 @@
-/* slide.c: opening a slide by what its file is, and reading a region at any resolution. The sources (OpenSlide, pictures) are behind
- * slide_source.h, the filter in slide_filter.c, the search for tissue in slide_tissue.c. */
+/* slide.c: opening a slide by what its file is, and reading a region at any resolution. The sources (OpenSlide, pictures) are
+ * behind slide_source.h, the filter in slide_filter.c, the search for tissue in slide_tissue.c. */
 #include "cdunet/slide.h"
 
 #include <errno.h>
@@ -13,23 +13,24 @@
 #include "core/base/memory.h"
 #include "core/slide/slide_source.h"
 
-enum { BLOCK = 2048, RATIO_LIMIT = 4096 };     /* source pixels of a side read at once; the coarsest reading of one level */
+enum { BLOCK = 2048, RATIO_LIMIT = 4096 }; /* source pixels of a side read at once; the coarsest reading of one level */
 static const double LEAST_MPP = 0.01, MOST_MPP = 10000;
 
 /* What the first bytes say, for files that OpenSlide does not know. */
 static cdu_status open_picture(cdu_slide *slide, cdu_error *error)
 {
-    unsigned char magic[8] = { 0 };
+    unsigned char magic[8] = {0};
     FILE *file = fopen(slide->path, "rb");
     if (!file) return cdu_fail(error, CDU_BAD_DATA, "%s: cannot be opened: %s", slide->path, strerror(errno));
     size_t got = fread(magic, 1, sizeof magic, file);
     fclose(file);
     if (got >= 8 && !memcmp(magic, "\x89PNG\r\n\x1a\n", 8)) return cdu_slide_open_png(slide, error);
     if (got >= 3 && !memcmp(magic, "\xff\xd8\xff", 3)) return cdu_slide_open_jpeg(slide, error);
-    if (got >= 4 && (!memcmp(magic, "II*\0", 4) || !memcmp(magic, "MM\0*", 4) || !memcmp(magic, "II+\0", 4) ||
-                     !memcmp(magic, "MM\0+", 4)))
+    if (got >= 4 &&
+        (!memcmp(magic, "II*\0", 4) || !memcmp(magic, "MM\0*", 4) || !memcmp(magic, "II+\0", 4) || !memcmp(magic, "MM\0+", 4)))
         return cdu_slide_open_tiff(slide, error);
-    return cdu_fail(error, CDU_BAD_DATA, "%s: is neither a slide that OpenSlide knows nor a PNG, JPEG or TIFF picture", slide->path);
+    return cdu_fail(error, CDU_BAD_DATA, "%s: is neither a slide that OpenSlide knows nor a PNG, JPEG or TIFF picture",
+                    slide->path);
 }
 
 static cdu_status settle_mpp(cdu_slide *slide, double mpp, cdu_error *error)
@@ -49,8 +50,8 @@ static cdu_status settle_mpp(cdu_slide *slide, double mpp, cdu_error *error)
         if (fabs(x - y) > 0.02 * mpp)
             cdu_log(CDU_LOG_WARNING, "%s: pixels of %g x %g micrometres are taken as squares of %g", slide->path, x, y, mpp);
     } else if (!(mpp >= LEAST_MPP && mpp <= MOST_MPP)) {
-        return cdu_fail(error, CDU_USAGE, "%s: a resolution of %g micrometres a pixel; it must be between %g and %g", slide->path, mpp,
-                        LEAST_MPP, MOST_MPP);
+        return cdu_fail(error, CDU_USAGE, "%s: a resolution of %g micrometres a pixel; it must be between %g and %g", slide->path,
+                        mpp, LEAST_MPP, MOST_MPP);
     }
     slide->info.mpp = mpp;
     return CDU_OK;
@@ -133,7 +134,13 @@ static double ratio_of(double scale, double downsample)
     return whole >= 1 && fabs(ratio - whole) < 1e-9 * whole ? whole : ratio;
 }
 
-typedef struct { uint32_t level; double ratio_x, ratio_y; size_t stride; uint8_t *buffer; size_t buffer_size; } reading;
+typedef struct {
+    uint32_t level;
+    double ratio_x, ratio_y;
+    size_t stride;
+    uint8_t *buffer;
+    size_t buffer_size;
+} reading;
 
 static cdu_status read_block(cdu_slide *slide, reading *r, int64_t x, int64_t y, uint32_t width, uint32_t height, uint8_t *rgb,
                              cdu_error *error)
@@ -176,7 +183,7 @@ cdu_status cdu_slide_read(cdu_slide *slide, double mpp, int64_t x, int64_t y, ui
     if (!(mpp >= LEAST_MPP / 4 && mpp <= MOST_MPP * RATIO_LIMIT))
         return cdu_fail(error, CDU_USAGE, "%s: cannot be read at %g micrometres a pixel", slide->path, mpp);
     double scale = mpp / slide->info.mpp;
-    reading r = { .level = best_level(slide, scale), .stride = (size_t)width * CDU_SLIDE_CHANNELS };
+    reading r = {.level = best_level(slide, scale), .stride = (size_t)width * CDU_SLIDE_CHANNELS};
     r.ratio_x = ratio_of(scale, slide->levels[r.level].downsample_x);
     r.ratio_y = ratio_of(scale, slide->levels[r.level].downsample_y);
     if (r.ratio_x > RATIO_LIMIT || r.ratio_y > RATIO_LIMIT || r.ratio_x < 1.0 / RATIO_LIMIT || r.ratio_y < 1.0 / RATIO_LIMIT)

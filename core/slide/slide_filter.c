@@ -1,6 +1,7 @@
-/* slide_filter.c: the area filter of slide regions. Reducing, an output pixel is the mean over the exact area that it covers; enlarging,
- * it is bilinear between pixel centres. Weights are integers of 20 bits that depend on the output pixel's own place, and sums are exact
- * 64-bit integers rounded once, so the same pixel has the same value whatever region it is read with. No colour management. */
+/* slide_filter.c: the area filter of slide regions. Reducing, an output pixel is the mean over the exact area that it covers;
+ * enlarging, it is bilinear between pixel centres. Weights are integers of 20 bits that depend on the output pixel's own place,
+ * and sums are exact 64-bit integers rounded once, so the same pixel has the same value whatever region it is read with. No
+ * colour management. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +20,7 @@ static uint32_t share_before(double edge, double begin, double ratio)
 
 cdu_filter_span cdu_filter_weights(double ratio, int64_t size, int64_t i, uint32_t *weights)
 {
-    cdu_filter_span span = { 0, 0, 0 };
+    cdu_filter_span span = {0, 0, 0};
     if (ratio < 1) {
         double centre = ((double)i + 0.5) * ratio - 0.5, low = floor(centre);
         uint32_t second = (uint32_t)((centre - low) * CDU_FILTER_ONE + 0.5);
@@ -68,9 +69,9 @@ typedef struct {
     int64_t source_x, source_y;
     uint32_t source_width, width;
     cdu_filter_span *columns;
-    uint32_t *weights;                 /* of all columns, `reach` apart */
+    uint32_t *weights; /* of all columns, `reach` apart */
     size_t reach;
-    uint32_t *row[2];                  /* two source rows filtered along x, by parity of their number */
+    uint32_t *row[2]; /* two source rows filtered along x, by parity of their number */
     int64_t held[2];
 } resampler;
 
@@ -118,8 +119,13 @@ cdu_status cdu_filter_resample(const uint8_t *source, int64_t source_x, int64_t 
                                const cdu_slide_level *level, double ratio_x, double ratio_y, int64_t x, int64_t y, uint32_t width,
                                uint32_t height, uint8_t *rgb, size_t stride, cdu_error *error)
 {
-    resampler r = { .source = source, .source_x = source_x, .source_y = source_y, .source_width = source_width, .width = width,
-                    .reach = (size_t)ceil(ratio_x) + 2, .held = { -1, -1 } };
+    resampler r = {.source = source,
+                   .source_x = source_x,
+                   .source_y = source_y,
+                   .source_width = source_width,
+                   .width = width,
+                   .reach = (size_t)ceil(ratio_x) + 2,
+                   .held = {-1, -1}};
     uint64_t *sums = NULL;
     uint32_t *weights = NULL;
     cdu_status status = cdu_allocate(&r.columns, width, sizeof *r.columns, error);

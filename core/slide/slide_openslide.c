@@ -1,5 +1,5 @@
-/* slide_openslide.c: whole slide images through OpenSlide. Its files are checked with libtiff first (slide_tiff.c), since OpenSlide 3.4
- * believes sizes and GLib ends the process where memory for them cannot be had. Associated images are not read. */
+/* slide_openslide.c: whole slide images through OpenSlide. Its files are checked with libtiff first (slide_tiff.c), since
+ * OpenSlide 3.4 believes sizes and GLib ends the process where memory for them cannot be had. Associated images are not read. */
 #include <math.h>
 #include <openslide.h>
 #include <stdio.h>
@@ -46,8 +46,8 @@ static cdu_status read_argb(cdu_slide *slide, uint32_t level, int64_t x, int64_t
                     (long long)y, words);
 }
 
-/* Levels whose downsample is no whole number: OpenSlide takes places in level-0 pixels, so a region begins between two pixels of the
- * level, by a part that depends on the place. Blocks of a fixed grid make that part a pixel's own. */
+/* Levels whose downsample is no whole number: OpenSlide takes places in level-0 pixels, so a region begins between two pixels of
+ * the level, by a part that depends on the place. Blocks of a fixed grid make that part a pixel's own. */
 static cdu_status read_grid(cdu_slide *slide, uint32_t level, int64_t x, int64_t y, uint32_t width, uint32_t height, uint32_t *argb,
                             uint8_t *rgb, cdu_error *error)
 {
@@ -90,7 +90,7 @@ static void close_openslide(cdu_slide *slide)
     if (slide->openslide) openslide_close(slide->openslide);
 }
 
-static const cdu_slide_source OPENSLIDE = { read_openslide, close_openslide };
+static const cdu_slide_source OPENSLIDE = {read_openslide, close_openslide};
 
 static double property(cdu_slide *slide, const char *name)
 {
@@ -118,7 +118,8 @@ static void read_bounds(cdu_slide *slide)
 {
     cdu_slide_info *info = &slide->info;
     double x = property(slide, OPENSLIDE_PROPERTY_NAME_BOUNDS_X), y = property(slide, OPENSLIDE_PROPERTY_NAME_BOUNDS_Y);
-    double width = property(slide, OPENSLIDE_PROPERTY_NAME_BOUNDS_WIDTH), height = property(slide, OPENSLIDE_PROPERTY_NAME_BOUNDS_HEIGHT);
+    double width = property(slide, OPENSLIDE_PROPERTY_NAME_BOUNDS_WIDTH),
+           height = property(slide, OPENSLIDE_PROPERTY_NAME_BOUNDS_HEIGHT);
     info->bounds_width = info->width;
     info->bounds_height = info->height;
     if (x >= 0 && y >= 0 && width >= 1 && height >= 1 && x + width <= (double)info->width && y + height <= (double)info->height) {
@@ -129,8 +130,8 @@ static void read_bounds(cdu_slide *slide)
     }
 }
 
-/* Levels are whole fractions of the slide, their sizes rounded one way or the other; the fraction, not the rounded size, says where a
- * pixel lies. */
+/* Levels are whole fractions of the slide, their sizes rounded one way or the other; the fraction, not the rounded size, says
+ * where a pixel lies. */
 static double downsample_of(int64_t full, int64_t reduced)
 {
     double ratio = (double)full / (double)reduced, whole = round(ratio);
@@ -158,7 +159,7 @@ static cdu_status read_levels(cdu_slide *slide, cdu_error *error)
 
 cdu_status cdu_slide_open_openslide(cdu_slide *slide, const char *vendor, cdu_error *error)
 {
-    static const char *const TIFFS[] = { "aperio", "generic-tiff", "hamamatsu", "leica", "philips", "trestle", "ventana" };
+    static const char *const TIFFS[] = {"aperio", "generic-tiff", "hamamatsu", "leica", "philips", "trestle", "ventana"};
     for (size_t i = 0; i < sizeof TIFFS / sizeof *TIFFS; i++)
         if (!strcmp(vendor, TIFFS[i])) CDU_TRY(cdu_tiff_check(slide->path, error));
     slide->source = &OPENSLIDE;

@@ -1,5 +1,5 @@
-/* slide_picture.c: PNG and JPEG pictures as slides of one level, decoded whole into memory. Any bit depth and colour type of PNG, over
- * white; gray and colour JPEG. Colour profiles are not applied. */
+/* slide_picture.c: PNG and JPEG pictures as slides of one level, decoded whole into memory. Any bit depth and colour type of
+ * PNG, over white; gray and colour JPEG. Colour profiles are not applied. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdio.h>
@@ -29,20 +29,22 @@ void cdu_slide_take_density(cdu_slide *slide, double x, double y, const char *fo
 cdu_status cdu_picture_allocate(cdu_slide *slide, uint64_t width, uint64_t height, uint32_t channels, cdu_error *error)
 {
     if (width < 1 || height < 1 || width > CDU_SIDE_LIMIT || height > CDU_SIDE_LIMIT)
-        return cdu_fail(error, CDU_BAD_DATA, "%s: a picture of %llu x %llu pixels cannot be", slide->path, (unsigned long long)width,
-                        (unsigned long long)height);
+        return cdu_fail(error, CDU_BAD_DATA, "%s: a picture of %llu x %llu pixels cannot be", slide->path,
+                        (unsigned long long)width, (unsigned long long)height);
     if (width * height > CDU_PICTURE_LIMIT / channels)
-        return cdu_fail(error, CDU_BAD_DATA,
-                        "%s: %llu x %llu pixels would take %llu MiB decoded, more than the %llu MiB for plain pictures; convert it to a "
-                        "tiled pyramidal TIFF", slide->path, (unsigned long long)width, (unsigned long long)height,
-                        (unsigned long long)(width * height * channels >> 20), (unsigned long long)(CDU_PICTURE_LIMIT >> 20));
+        return cdu_fail(
+            error, CDU_BAD_DATA,
+            "%s: %llu x %llu pixels would take %llu MiB decoded, more than the %llu MiB for plain pictures; convert it to a "
+            "tiled pyramidal TIFF",
+            slide->path, (unsigned long long)width, (unsigned long long)height,
+            (unsigned long long)(width * height * channels >> 20), (unsigned long long)(CDU_PICTURE_LIMIT >> 20));
     slide->info.width = (int64_t)width;
     slide->info.height = (int64_t)height;
     return cdu_allocate(&slide->pixels, (size_t)width * height, channels, error);
 }
 
-static cdu_status read_picture(cdu_slide *slide, uint32_t level, int64_t x, int64_t y, uint32_t width, uint32_t height, uint8_t *rgb,
-                               cdu_error *error)
+static cdu_status read_picture(cdu_slide *slide, uint32_t level, int64_t x, int64_t y, uint32_t width, uint32_t height,
+                               uint8_t *rgb, cdu_error *error)
 {
     (void)level;
     (void)error;
@@ -52,7 +54,7 @@ static cdu_status read_picture(cdu_slide *slide, uint32_t level, int64_t x, int6
     return CDU_OK;
 }
 
-static const cdu_slide_source PICTURE = { read_picture, NULL };
+static const cdu_slide_source PICTURE = {read_picture, NULL};
 
 void cdu_picture_finish(cdu_slide *slide, const char *format)
 {
@@ -63,7 +65,7 @@ void cdu_picture_finish(cdu_slide *slide, const char *format)
     info->bounds_x = info->bounds_y = 0;
     info->bounds_width = info->width;
     info->bounds_height = info->height;
-    slide->levels[0] = (cdu_slide_level){ info->width, info->height, 1, 1 };
+    slide->levels[0] = (cdu_slide_level){info->width, info->height, 1, 1};
 }
 
 /* Nothing that changes between setjmp and longjmp may live in a local variable, so it lives here. */
@@ -137,8 +139,7 @@ static void png_density(decoder *d)
 static cdu_status png_decode(decoder *d)
 {
     if (setjmp(d->jump))
-        return d->status != CDU_OK ? d->status
-                                   : cdu_fail(d->error, CDU_BAD_DATA, "%s: PNG: %s", d->slide->path, d->words);
+        return d->status != CDU_OK ? d->status : cdu_fail(d->error, CDU_BAD_DATA, "%s: PNG: %s", d->slide->path, d->words);
     png_init_io(d->png, d->file);
     png_set_user_limits(d->png, CDU_SIDE_LIMIT, CDU_SIDE_LIMIT);
     png_set_chunk_malloc_max(d->png, 64 << 20);
@@ -149,8 +150,7 @@ static cdu_status png_decode(decoder *d)
     int passes = png_set_interlace_handling(d->png);
     png_read_update_info(d->png, d->info);
     const uint32_t channels = png_get_channels(d->png, d->info), height = png_get_image_height(d->png, d->info);
-    if (channels != 3 && channels != 4)
-        return cdu_fail(d->error, CDU_BAD_DATA, "%s: PNG: %u channels", d->slide->path, channels);
+    if (channels != 3 && channels != 4) return cdu_fail(d->error, CDU_BAD_DATA, "%s: PNG: %u channels", d->slide->path, channels);
     png_density(d);
     d->status = cdu_picture_allocate(d->slide, png_get_image_width(d->png, d->info), height, channels, d->error);
     if (d->status != CDU_OK) return d->status;

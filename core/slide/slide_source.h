@@ -1,5 +1,5 @@
-/* slide_source.h: what stands behind a cdu_slide: levels of R, G, B pixels from OpenSlide or from a picture decoded into memory. Private to
- * core/slide. */
+/* slide_source.h: what stands behind a cdu_slide: levels of R, G, B pixels from OpenSlide or from a picture decoded into memory.
+ * Private to core/slide. */
 #ifndef CDU_SLIDE_SOURCE_H
 #define CDU_SLIDE_SOURCE_H
 
@@ -7,17 +7,21 @@
 
 enum {
     CDU_LEVEL_LIMIT = 64,
-    CDU_SIDE_LIMIT = 4000000,          /* pixels of a side; the largest scanners stay under 400 000 */
+    CDU_SIDE_LIMIT = 4000000, /* pixels of a side; the largest scanners stay under 400 000 */
     CDU_SLIDE_CHANNELS = 3
 };
 #define CDU_PICTURE_LIMIT ((uint64_t)1 << 30) /* bytes of a picture decoded whole */
 #define CDU_TILE_PIXELS_LIMIT ((uint64_t)1 << 26)
 
-typedef struct { int64_t width, height; double downsample_x, downsample_y; } cdu_slide_level;
+typedef struct {
+    int64_t width, height;
+    double downsample_x, downsample_y;
+} cdu_slide_level;
 
 /* read: the rectangle of a level, which lies within it, as R, G, B over white, row after row. Threads: several at once. */
 typedef struct {
-    cdu_status (*read)(cdu_slide *, uint32_t level, int64_t x, int64_t y, uint32_t width, uint32_t height, uint8_t *rgb, cdu_error *);
+    cdu_status (*read)(cdu_slide *, uint32_t level, int64_t x, int64_t y, uint32_t width, uint32_t height, uint8_t *rgb,
+                       cdu_error *);
     void (*close)(cdu_slide *);
 } cdu_slide_source;
 
@@ -26,10 +30,10 @@ struct cdu_slide {
     cdu_slide_info info;
     cdu_slide_level levels[CDU_LEVEL_LIMIT];
     const cdu_slide_source *source;
-    void *openslide;                   /* openslide_t */
-    uint8_t *pixels;                   /* of a picture, width * height * 3 */
-    double file_mpp[2];                /* what the file says of x and y; 0: nothing */
-    char file_says[96];                /* of its resolution, for messages; empty: nothing */
+    void *openslide;    /* openslide_t */
+    uint8_t *pixels;    /* of a picture, width * height * 3 */
+    double file_mpp[2]; /* what the file says of x and y; 0: nothing */
+    char file_says[96]; /* of its resolution, for messages; empty: nothing */
 };
 
 /* Each fills `slide` but for the path and info.mpp. */
@@ -54,7 +58,10 @@ void cdu_tiff_silence(void);
 
 /* The weights of one output pixel along one axis; see slide_filter.c. */
 #define CDU_FILTER_ONE ((uint32_t)1 << 20)
-typedef struct { int64_t first; uint32_t count, white; } cdu_filter_span;
+typedef struct {
+    int64_t first;
+    uint32_t count, white;
+} cdu_filter_span;
 
 /* Output pixel i of an axis on which one output pixel is `ratio` source pixels wide, and the source has `size` pixels. Fills
  * `weights` (at least ratio + 2 entries). */

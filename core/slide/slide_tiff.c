@@ -1,5 +1,6 @@
-/* slide_tiff.c: TIFF pictures that OpenSlide does not take (strips, for one) as slides of one level, decoded whole into memory through
- * libtiff's RGBA reader; and the check of any TIFF before OpenSlide sees it. Of a file with several pages the first is read. */
+/* slide_tiff.c: TIFF pictures that OpenSlide does not take (strips, for one) as slides of one level, decoded whole into memory
+ * through libtiff's RGBA reader; and the check of any TIFF before OpenSlide sees it. Of a file with several pages the first is
+ * read. */
 #include <fcntl.h>
 #include <math.h>
 #include <pthread.h>
@@ -15,7 +16,9 @@
 
 enum { DIRECTORY_LIMIT = 1024 };
 
-typedef struct { char words[256]; } complaint;
+typedef struct {
+    char words[256];
+} complaint;
 
 static int complain(TIFF *tiff, void *context, const char *module, const char *format, va_list arguments)
 {
@@ -85,24 +88,25 @@ static cdu_status check_directory(const char *path, TIFF *tiff, uint32_t number,
                         (unsigned long long)file_size);
     for (uint32_t i = 0; i < count; i++) {
         int broken = 0;
-        uint64_t bytes = TIFFGetStrileByteCountWithErr(tiff, i, &broken), offset = broken ? 0 : TIFFGetStrileOffsetWithErr(tiff, i, &broken);
+        uint64_t bytes = TIFFGetStrileByteCountWithErr(tiff, i, &broken),
+                 offset = broken ? 0 : TIFFGetStrileOffsetWithErr(tiff, i, &broken);
         if (broken) return cdu_fail(error, CDU_BAD_DATA, "%s: directory %u: its table of tiles cannot be read", path, number);
         if (bytes > file_size || (offsets && offset > file_size - bytes))
-            return cdu_fail(error, CDU_BAD_DATA, "%s: directory %u: tile %u is said to be %llu bytes at %llu, in a file of %llu", path,
-                            number, i, (unsigned long long)bytes, (unsigned long long)offset, (unsigned long long)file_size);
+            return cdu_fail(error, CDU_BAD_DATA, "%s: directory %u: tile %u is said to be %llu bytes at %llu, in a file of %llu",
+                            path, number, i, (unsigned long long)bytes, (unsigned long long)offset, (unsigned long long)file_size);
     }
     return CDU_OK;
 }
 
 static bool is_tiff(const char *path)
 {
-    unsigned char magic[4] = { 0 };
+    unsigned char magic[4] = {0};
     FILE *file = fopen(path, "rb");
     if (!file) return false;
     size_t got = fread(magic, 1, sizeof magic, file);
     fclose(file);
-    return got == 4 && (!memcmp(magic, "II*\0", 4) || !memcmp(magic, "MM\0*", 4) || !memcmp(magic, "II+\0", 4) ||
-                        !memcmp(magic, "MM\0+", 4));
+    return got == 4 &&
+           (!memcmp(magic, "II*\0", 4) || !memcmp(magic, "MM\0*", 4) || !memcmp(magic, "II+\0", 4) || !memcmp(magic, "MM\0+", 4));
 }
 
 cdu_status cdu_tiff_check(const char *path, cdu_error *error)
@@ -145,7 +149,7 @@ static void flatten(uint8_t *pixels, size_t count)
     for (size_t i = 0; i < count; i++) {
         uint32_t pixel;
         memcpy(&pixel, pixels + i * 4, sizeof pixel);
-        uint32_t white = 255 - TIFFGetA(pixel), value[3] = { TIFFGetR(pixel), TIFFGetG(pixel), TIFFGetB(pixel) };
+        uint32_t white = 255 - TIFFGetA(pixel), value[3] = {TIFFGetR(pixel), TIFFGetG(pixel), TIFFGetB(pixel)};
         for (int c = 0; c < 3; c++) pixels[i * 3 + (size_t)c] = (uint8_t)(value[c] + white > 255 ? 255 : value[c] + white);
     }
 }

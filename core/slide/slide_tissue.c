@@ -1,6 +1,6 @@
-/* slide_tissue.c: finding glass from a small overview. Glass is what is nearly as bright as the brightest large part of the slide,
- * colourless and smooth; all else may be tissue, dust and pen too. Cautious: a few pixels that are not glass make their cell, and those
- * around them, tissue. */
+/* slide_tissue.c: finding glass from a small overview. Glass is what is nearly as bright as the brightest large part of the
+ * slide, colourless and smooth; all else may be tissue, dust and pen too. Cautious: a few pixels that are not glass make their
+ * cell, and those around them, tissue. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,11 +32,11 @@ static int largest(const uint8_t *p)
     return m > p[2] ? m : p[2];
 }
 
-/* Brightness (smallest channel) and colour of the glass: the brightest value at which a fiftieth of the slide lies. Pure white is what
- * scanners put where they did not look. Returns false where there is no glass to be seen. */
+/* Brightness (smallest channel) and colour of the glass: the brightest value at which a fiftieth of the slide lies. Pure white
+ * is what scanners put where they did not look. Returns false where there is no glass to be seen. */
 static bool find_glass(const uint8_t *rgb, size_t pixels, int *bright, int *colour)
 {
-    size_t count[256] = { 0 }, colours[256] = { 0 }, seen = 0, dark = 0;
+    size_t count[256] = {0}, colours[256] = {0}, seen = 0, dark = 0;
     for (size_t i = 0; i < pixels; i++) {
         int least = smallest(rgb + i * 3), most = largest(rgb + i * 3);
         if (least == 255) continue;
@@ -91,14 +91,20 @@ static void mark(const uint8_t *rgb, int64_t width, int64_t height, uint32_t fin
         }
 }
 
-typedef struct { cdu_slide *slide; double mpp; int64_t width, height; uint8_t *rgb; } overview;
+typedef struct {
+    cdu_slide *slide;
+    double mpp;
+    int64_t width, height;
+    uint8_t *rgb;
+} overview;
 
 /* One band of rows; of a slide without coarse levels this is all the work there is. */
 static cdu_status read_band(void *context, size_t i, cdu_error *error)
 {
     const overview *o = context;
     int64_t y = (int64_t)i * BAND, rows = o->height - y < BAND ? o->height - y : BAND;
-    return cdu_slide_read(o->slide, o->mpp, 0, y, (uint32_t)o->width, (uint32_t)rows, o->rgb + y * o->width * CDU_SLIDE_CHANNELS, error);
+    return cdu_slide_read(o->slide, o->mpp, 0, y, (uint32_t)o->width, (uint32_t)rows, o->rgb + y * o->width * CDU_SLIDE_CHANNELS,
+                          error);
 }
 
 cdu_status cdu_slide_find_tissue(cdu_slide *slide, double mpp, uint32_t cell, uint8_t **cells, uint32_t *columns, uint32_t *rows,
@@ -110,8 +116,8 @@ cdu_status cdu_slide_find_tissue(cdu_slide *slide, double mpp, uint32_t cell, ui
     cdu_slide_size_at(slide, mpp, &width, &height);
     int64_t across = (width + cell - 1) / cell, down = (height + cell - 1) / cell;
     if (across * (double)down > OVERVIEW_LIMIT)
-        return cdu_fail(error, CDU_USAGE, "%s: %lld x %lld cells of %u pixels are too many", cdu_slide_path(slide), (long long)across,
-                        (long long)down, cell);
+        return cdu_fail(error, CDU_USAGE, "%s: %lld x %lld cells of %u pixels are too many", cdu_slide_path(slide),
+                        (long long)across, (long long)down, cell);
     uint32_t fine = (uint32_t)fmin(FINEST, fmin(cell, fmax(4, round(cell * mpp / OVERVIEW_MPP))));
     while (fine > 1 && (double)across * (double)down * fine * fine > OVERVIEW_LIMIT) fine--;
     double coarse = mpp * cell / fine;
@@ -122,7 +128,7 @@ cdu_status cdu_slide_find_tissue(cdu_slide *slide, double mpp, uint32_t cell, ui
     if (status == CDU_OK) status = cdu_allocate(cells, (size_t)(across * down), 1, error);
     if (status == CDU_OK)
         status = cdu_parallel(cdu_processors() < 8 ? 0 : 8, (size_t)((overview_height + BAND - 1) / BAND), read_band,
-                              &(overview){ slide, coarse, overview_width, overview_height, rgb }, error);
+                              &(overview){slide, coarse, overview_width, overview_height, rgb}, error);
     if (status == CDU_OK) {
         int bright, colour;
         if (find_glass(rgb, (size_t)(overview_width * overview_height), &bright, &colour)) {

@@ -1,5 +1,5 @@
-/* blend.c: stitching without a network: probabilities that are a function of the place must come back as that function's labels, and
- * weights must sum to one. */
+/* blend.c: stitching without a network: probabilities that are a function of the place must come back as that function's labels,
+ * and weights must sum to one. */
 #include "core/segment/blend.h"
 
 #include <criterion/criterion.h>
@@ -50,7 +50,7 @@ static void stitch(int64_t width, int64_t height, uint32_t tile, uint32_t halo, 
                    uint32_t cell_rows, uint8_t *map)
 {
     cdu_blend blend;
-    cdu_error error = { 0 };
+    cdu_error error = {0};
     cr_assert_eq(cdu_blend_begin(&blend, width, height, tile, halo, CLASSES, cells, cell_columns, cell_rows, &error), CDU_OK);
     float *p = malloc(sizeof *p * tile * tile * CLASSES);
     int64_t next = 0;
@@ -71,8 +71,11 @@ static void stitch(int64_t width, int64_t height, uint32_t tile, uint32_t halo, 
 
 Test(blend, stitched_labels_are_those_of_the_whole)
 {
-    static const struct { int64_t width, height; uint32_t tile, halo; } cases[] = {
-        { 200, 150, 64, 16 }, { 64, 64, 64, 16 }, { 65, 63, 64, 32 }, { 33, 400, 32, 8 }, { 401, 20, 32, 16 }, { 112, 112, 64, 16 },
+    static const struct {
+        int64_t width, height;
+        uint32_t tile, halo;
+    } cases[] = {
+        {200, 150, 64, 16}, {64, 64, 64, 16}, {65, 63, 64, 32}, {33, 400, 32, 8}, {401, 20, 32, 16}, {112, 112, 64, 16},
     };
     for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
         const int64_t width = cases[k].width, height = cases[k].height;
@@ -91,7 +94,7 @@ Test(blend, stitched_labels_are_those_of_the_whole)
 Test(blend, weights_of_neighbours_sum_to_one)
 {
     cdu_blend blend;
-    cdu_error error = { 0 };
+    cdu_error error = {0};
     cr_assert_eq(cdu_blend_begin(&blend, 500, 500, 128, 40, CLASSES, NULL, 0, 0, &error), CDU_OK);
     for (uint32_t i = 0; i < 40; i++) {
         cr_assert_float_eq(blend.ramp[i] + blend.ramp[39 - i], 1, 1e-6);
@@ -105,7 +108,7 @@ Test(blend, weights_of_neighbours_sum_to_one)
 Test(blend, glass_does_not_depend_on_the_tile)
 {
     enum { WIDTH = 700, HEIGHT = 450, COLUMNS = 11, ROWS = 8 };
-    uint8_t cells[COLUMNS * ROWS] = { 0 }, *a = malloc(WIDTH * HEIGHT), *b = malloc(WIDTH * HEIGHT);
+    uint8_t cells[COLUMNS * ROWS] = {0}, *a = malloc(WIDTH * HEIGHT), *b = malloc(WIDTH * HEIGHT);
     for (int i = 0; i < COLUMNS * ROWS; i++) cells[i] = i * 7 % 5 == 0 && i / COLUMNS < 5;
     stitch(WIDTH, HEIGHT, 96, 24, cells, COLUMNS, ROWS, a);
     stitch(WIDTH, HEIGHT, 160, 48, cells, COLUMNS, ROWS, b);
@@ -114,9 +117,12 @@ Test(blend, glass_does_not_depend_on_the_tile)
         for (int x = 0; x < WIDTH; x++) {
             float margin;
             uint8_t want = truth_label(x, y, &margin);
-            if (!cells[y / CDU_GLASS_CELL * COLUMNS + x / CDU_GLASS_CELL]) want = 0;
-            else if (margin < CLOSE) continue;
-            else tissue++;
+            if (!cells[y / CDU_GLASS_CELL * COLUMNS + x / CDU_GLASS_CELL])
+                want = 0;
+            else if (margin < CLOSE)
+                continue;
+            else
+                tissue++;
             cr_assert_eq(a[y * WIDTH + x], want, "at %d %d", x, y);
             cr_assert_eq(b[y * WIDTH + x], want, "at %d %d", x, y);
         }

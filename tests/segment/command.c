@@ -17,9 +17,9 @@
 
 static void write_model(void)
 {
-    cdu_model_about about = { .settings = cdu_model_defaults(), .mpp = 1, .tile = 64 };
-    cdu_weights weights = { 0 };
-    cdu_error error = { 0 };
+    cdu_model_about about = {.settings = cdu_model_defaults(), .mpp = 1, .tile = 64};
+    cdu_weights weights = {0};
+    cdu_error error = {0};
     about.settings.width = 4;
     about.settings.depth = 2;
     about.settings.classes = 3;
@@ -36,7 +36,7 @@ static void write_slide(void)
 {
     static uint8_t rgb[150 * 130 * 3];
     for (int i = 0; i < 150 * 130 * 3; i++) rgb[i] = (uint8_t)(90 + i * i % 97 + i / 450 % 60);
-    png_image image = { .version = PNG_IMAGE_VERSION, .width = 150, .height = 130, .format = PNG_FORMAT_RGB };
+    png_image image = {.version = PNG_IMAGE_VERSION, .width = 150, .height = 130, .format = PNG_FORMAT_RGB};
     cr_assert(png_image_write_to_file(&image, FOLDER "/slide.png", 0, rgb, 0, NULL));
 }
 
@@ -66,17 +66,22 @@ static void prepare(void)
 
 Test(segment_command, bad_input_gets_a_line_and_a_code)
 {
-    static const struct { const char *arguments; int code; const char *words; } cases[] = {
-        { "slide.png -m model.safetensors -o out.tif", CDU_BAD_DATA, "--slide-mpp" },
-        { "none.svs -m model.safetensors -o out.tif", CDU_BAD_DATA, "none.svs" },
-        { "slide.png -m none.safetensors -o out.tif --slide-mpp 1", CDU_BAD_DATA, "none.safetensors" },
-        { "slide.png -m slide.png -o out.tif --slide-mpp 1", CDU_BAD_DATA, "slide.png" },
-        { "model.safetensors -m model.safetensors -o out.tif --slide-mpp 1", CDU_BAD_DATA, "neither" },
-        { "slide.png -m model.safetensors -o nowhere/out.tif --slide-mpp 1", CDU_CANNOT_WRITE, "nowhere/out.tif" },
-        { "slide.png -m model.safetensors -o out.tif --geojson nowhere/a.geojson --slide-mpp 1", CDU_CANNOT_WRITE, "nowhere/a.geojson" },
-        { "slide.png -m model.safetensors -o out.tif --overlay out.tif --slide-mpp 1", CDU_USAGE, "twice" },
-        { "slide.png -m model.safetensors --slide-mpp 1", CDU_USAGE, "--out" },
-        { "slide.png -m model.safetensors -o out.tif --slide-mpp 1 --device nosuch", CDU_NO_DEVICE, "nosuch" },
+    static const struct {
+        const char *arguments;
+        int code;
+        const char *words;
+    } cases[] = {
+        {"slide.png -m model.safetensors -o out.tif", CDU_BAD_DATA, "--slide-mpp"},
+        {"none.svs -m model.safetensors -o out.tif", CDU_BAD_DATA, "none.svs"},
+        {"slide.png -m none.safetensors -o out.tif --slide-mpp 1", CDU_BAD_DATA, "none.safetensors"},
+        {"slide.png -m slide.png -o out.tif --slide-mpp 1", CDU_BAD_DATA, "slide.png"},
+        {"model.safetensors -m model.safetensors -o out.tif --slide-mpp 1", CDU_BAD_DATA, "neither"},
+        {"slide.png -m model.safetensors -o nowhere/out.tif --slide-mpp 1", CDU_CANNOT_WRITE, "nowhere/out.tif"},
+        {"slide.png -m model.safetensors -o out.tif --geojson nowhere/a.geojson --slide-mpp 1", CDU_CANNOT_WRITE,
+         "nowhere/a.geojson"},
+        {"slide.png -m model.safetensors -o out.tif --overlay out.tif --slide-mpp 1", CDU_USAGE, "twice"},
+        {"slide.png -m model.safetensors --slide-mpp 1", CDU_USAGE, "--out"},
+        {"slide.png -m model.safetensors -o out.tif --slide-mpp 1 --device nosuch", CDU_NO_DEVICE, "nosuch"},
     };
     prepare();
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -92,8 +97,10 @@ Test(segment_command, all_files_come)
 {
     char line[1024];
     prepare();
-    int code = run("slide.png -m model.safetensors -o out.tif --geojson out.geojson --overlay out.png --slide-mpp 0.5 --device opencl:0 "
-                   "--keep-glass --smallest 0 --json", line, sizeof line);
+    int code =
+        run("slide.png -m model.safetensors -o out.tif --geojson out.geojson --overlay out.png --slide-mpp 0.5 --device opencl:0 "
+            "--keep-glass --smallest 0 --json",
+            line, sizeof line);
     if (code == CDU_NO_DEVICE) cr_skip_test("no OpenCL device: %s", line);
     cr_assert_eq(code, 0, "%s", line);
     json_error_t broken;
@@ -109,7 +116,7 @@ Test(segment_command, all_files_come)
     cr_assert_gt(json_array_size(json_object_get(polygons, "features")), 0);
     json_decref(polygons);
     cdu_slide *slide;
-    cdu_error error = { 0 };
+    cdu_error error = {0};
     cr_assert_eq(cdu_slide_open(FOLDER "/out.tif", 0, &slide, &error), CDU_OK, "%s", error.words);
     cdu_slide_info info = cdu_slide_info_of(slide);
     cr_assert(info.width == 75 && info.height == 65);

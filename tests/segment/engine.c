@@ -1,5 +1,5 @@
-/* engine.c: a tiny network of random weights over small pictures: tiles against one run of the whole, glass, repeats, failures. Runs on the
- * first OpenCL device; skipped where there is none. */
+/* engine.c: a tiny network of random weights over small pictures: tiles against one run of the whole, glass, repeats, failures.
+ * Runs on the first OpenCL device; skipped where there is none. */
 #include "core/segment/engine.h"
 
 #include <criterion/criterion.h>
@@ -12,18 +12,18 @@
 #include "core/base/file.h"
 #include "core/base/stop.h"
 
-#define MUST(call) \
-    do { \
-        cdu_error error_ = { 0 }, *error = &error_; \
-        cdu_status status_ = (call); \
-        cr_assert(status_ == CDU_OK, "%s: %d %s (%s)", #call, (int)status_, error->words, error->where); \
+#define MUST(call)                                                                                                                 \
+    do {                                                                                                                           \
+        cdu_error error_ = {0}, *error = &error_;                                                                                  \
+        cdu_status status_ = (call);                                                                                               \
+        cr_assert(status_ == CDU_OK, "%s: %d %s (%s)", #call, (int)status_, error->words, error->where);                           \
     } while (0)
 
 enum { WIDTH = 232, HEIGHT = 170, MARGIN = 24 }; /* MARGIN: the reach of the network below */
 
 static cdu_model_about tiny(uint32_t depth)
 {
-    cdu_model_about about = { .settings = cdu_model_defaults(), .mpp = 1, .tile = 256 };
+    cdu_model_about about = {.settings = cdu_model_defaults(), .mpp = 1, .tile = 256};
     about.settings.width = 4;
     about.settings.depth = depth;
     about.settings.classes = 3;
@@ -45,7 +45,7 @@ static cdu_slide *picture(const char *name, int64_t glass_from)
             p[1] = x >= glass_from ? 242 : (uint8_t)(90 + 60 * b);
             p[2] = x >= glass_from ? 244 : (uint8_t)(150 - 50 * a + 30 * b);
         }
-    png_image image = { .version = PNG_IMAGE_VERSION, .width = WIDTH, .height = HEIGHT, .format = PNG_FORMAT_RGB };
+    png_image image = {.version = PNG_IMAGE_VERSION, .width = WIDTH, .height = HEIGHT, .format = PNG_FORMAT_RGB};
     cr_assert(png_image_write_to_file(&image, path, 0, rgb, 0, NULL));
     free(rgb);
     cdu_slide *slide;
@@ -56,12 +56,16 @@ static cdu_slide *picture(const char *name, int64_t glass_from)
 static cdu_gpu device(void)
 {
     cdu_gpu gpu;
-    cdu_error error = { 0 };
+    cdu_error error = {0};
     if (cdu_gpu_open("opencl:0", false, true, &gpu, &error) != CDU_OK) cr_skip_test("no OpenCL device: %s", error.words);
     return gpu;
 }
 
-typedef struct { uint8_t *map; int64_t next; cdu_status answer; } collected;
+typedef struct {
+    uint8_t *map;
+    int64_t next;
+    cdu_status answer;
+} collected;
 
 static cdu_status collect(void *context, int64_t y, uint32_t rows, int64_t width, const uint8_t *labels, cdu_error *error)
 {
@@ -78,9 +82,9 @@ static cdu_status collect(void *context, int64_t y, uint32_t rows, int64_t width
 static void segment(const cdu_gpu *gpu, cdu_slide *slide, uint32_t depth, cdu_segment_settings settings, uint8_t *map)
 {
     cdu_model_about about = tiny(depth);
-    cdu_weights weights = { 0 };
+    cdu_weights weights = {0};
     cdu_segmenter *segmenter;
-    collected c = { map, 0, CDU_OK };
+    collected c = {map, 0, CDU_OK};
     MUST(cdu_model_initialize(&about.settings, 9, &weights, error));
     MUST(cdu_segmenter_create(gpu, &about, &weights, &settings, &segmenter, error));
     MUST(cdu_segment_slide(segmenter, slide, 0, collect, &c, NULL, error));
@@ -94,10 +98,10 @@ Test(engine, tiles_give_what_the_whole_gives)
     static uint8_t whole[WIDTH * HEIGHT], tiled[WIDTH * HEIGHT], again[WIDTH * HEIGHT];
     cdu_gpu gpu = device();
     cdu_slide *slide = picture("engine.png", WIDTH);
-    segment(&gpu, slide, 3, (cdu_segment_settings){ .tile = 256, .keep_glass = true }, whole);
-    segment(&gpu, slide, 3, (cdu_segment_settings){ .tile = 96, .halo = 32, .batch = 3, .keep_glass = true }, tiled);
-    segment(&gpu, slide, 3, (cdu_segment_settings){ .tile = 96, .halo = 32, .batch = 2, .keep_glass = true }, again);
-    size_t counts[3] = { 0 }, core = 0, core_differs = 0, differs = 0;
+    segment(&gpu, slide, 3, (cdu_segment_settings){.tile = 256, .keep_glass = true}, whole);
+    segment(&gpu, slide, 3, (cdu_segment_settings){.tile = 96, .halo = 32, .batch = 3, .keep_glass = true}, tiled);
+    segment(&gpu, slide, 3, (cdu_segment_settings){.tile = 96, .halo = 32, .batch = 2, .keep_glass = true}, again);
+    size_t counts[3] = {0}, core = 0, core_differs = 0, differs = 0;
     for (int64_t i = 0; i < WIDTH * HEIGHT; i++) {
         int64_t x = i % WIDTH, y = i / WIDTH;
         counts[whole[i]]++;
@@ -126,8 +130,8 @@ Test(engine, no_seam_where_the_halo_is_wide_enough)
     static uint8_t whole[WIDTH * HEIGHT], tiled[WIDTH * HEIGHT];
     cdu_gpu gpu = device();
     cdu_slide *slide = picture("engine-seam.png", WIDTH);
-    segment(&gpu, slide, 2, (cdu_segment_settings){ .tile = 256, .keep_glass = true }, whole);
-    segment(&gpu, slide, 2, (cdu_segment_settings){ .tile = 96, .halo = 48, .keep_glass = true }, tiled);
+    segment(&gpu, slide, 2, (cdu_segment_settings){.tile = 256, .keep_glass = true}, whole);
+    segment(&gpu, slide, 2, (cdu_segment_settings){.tile = 96, .halo = 48, .keep_glass = true}, tiled);
     size_t differs = 0, other = 0;
     for (int64_t i = 0; i < WIDTH * HEIGHT; i++) {
         differs += whole[i] != tiled[i];
@@ -144,9 +148,9 @@ Test(engine, glass_is_background_for_any_tile)
     static uint8_t a[WIDTH * HEIGHT], b[WIDTH * HEIGHT], all[WIDTH * HEIGHT];
     cdu_gpu gpu = device();
     cdu_slide *slide = picture("engine-glass.png", 60);
-    segment(&gpu, slide, 3, (cdu_segment_settings){ .tile = 64 }, a);
-    segment(&gpu, slide, 3, (cdu_segment_settings){ .tile = 128 }, b);
-    segment(&gpu, slide, 3, (cdu_segment_settings){ .tile = 128, .keep_glass = true }, all);
+    segment(&gpu, slide, 3, (cdu_segment_settings){.tile = 64}, a);
+    segment(&gpu, slide, 3, (cdu_segment_settings){.tile = 128}, b);
+    segment(&gpu, slide, 3, (cdu_segment_settings){.tile = 128, .keep_glass = true}, all);
     size_t tissue = 0, kept = 0;
     for (int64_t i = 0; i < WIDTH * HEIGHT; i++) {
         if (i % WIDTH >= 192) {
@@ -169,24 +173,24 @@ Test(engine, failures_come_through)
     cdu_gpu gpu = device();
     cdu_slide *slide = picture("engine-failures.png", WIDTH);
     cdu_model_about about = tiny(3);
-    cdu_weights weights = { 0 };
+    cdu_weights weights = {0};
     cdu_segmenter *segmenter;
-    cdu_error fault = { 0 };
+    cdu_error fault = {0};
     MUST(cdu_model_initialize(&about.settings, 9, &weights, error));
-    cr_assert_eq(cdu_segmenter_create(&gpu, &about, &weights, &(cdu_segment_settings){ .tile = 70 }, &segmenter, &fault), CDU_USAGE);
+    cr_assert_eq(cdu_segmenter_create(&gpu, &about, &weights, &(cdu_segment_settings){.tile = 70}, &segmenter, &fault), CDU_USAGE);
     cr_assert(strstr(fault.words, "multiple of 4"), "%s", fault.words);
-    cr_assert_eq(cdu_segmenter_create(&gpu, &about, &weights, &(cdu_segment_settings){ .tile = 64, .halo = 40 }, &segmenter, &fault),
+    cr_assert_eq(cdu_segmenter_create(&gpu, &about, &weights, &(cdu_segment_settings){.tile = 64, .halo = 40}, &segmenter, &fault),
                  CDU_USAGE);
-    MUST(cdu_segmenter_create(&gpu, &about, &weights, &(cdu_segment_settings){ .tile = 64 }, &segmenter, error));
-    collected c = { map, 0, CDU_CANNOT_WRITE };
+    MUST(cdu_segmenter_create(&gpu, &about, &weights, &(cdu_segment_settings){.tile = 64}, &segmenter, error));
+    collected c = {map, 0, CDU_CANNOT_WRITE};
     cr_assert_eq(cdu_segment_slide(segmenter, slide, 0, collect, &c, NULL, &fault), CDU_CANNOT_WRITE);
     cr_assert_str_eq(fault.words, "planted");
     cr_assert_lt(c.next, HEIGHT);
     cdu_stop_request();
-    c = (collected){ map, 0, CDU_OK };
+    c = (collected){map, 0, CDU_OK};
     cr_assert_eq(cdu_segment_slide(segmenter, slide, 0, collect, &c, NULL, &fault), CDU_STOPPED);
     cdu_stop_clear();
-    c = (collected){ map, 0, CDU_OK };
+    c = (collected){map, 0, CDU_OK};
     MUST(cdu_segment_slide(segmenter, slide, 0, collect, &c, NULL, error));
     cr_assert_eq(c.next, HEIGHT);
     cdu_segmenter_destroy(segmenter);

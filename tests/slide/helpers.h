@@ -12,19 +12,21 @@
 #include "core/base/file.h"
 #include "cdunet/error.h"
 
-#define MUST(call) \
-    do { \
-        cdu_error error_ = { 0 }, *error = &error_; \
-        cdu_status status_ = (call); \
-        cr_assert(status_ == CDU_OK, "%s: %d %s (%s)", #call, (int)status_, error->words, error->where); \
+#define MUST(call)                                                                                                                 \
+    do {                                                                                                                           \
+        cdu_error error_ = {0}, *error = &error_;                                                                                  \
+        cdu_status status_ = (call);                                                                                               \
+        cr_assert(status_ == CDU_OK, "%s: %d %s (%s)", #call, (int)status_, error->words, error->where);                           \
     } while (0)
 
 /* A file of the data folder; the test is skipped where it is absent. */
 static inline void data_path(char out[CDU_PATH_LIMIT], const char *name)
 {
     const char *folder = getenv("CDUNET_DATA");
-    if (folder) snprintf(out, CDU_PATH_LIMIT, "%s/%s", folder, name);
-    else snprintf(out, CDU_PATH_LIMIT, "%s/../shared/data/%s", CDUNET_SOURCE_DIR, name);
+    if (folder)
+        snprintf(out, CDU_PATH_LIMIT, "%s/%s", folder, name);
+    else
+        snprintf(out, CDU_PATH_LIMIT, "%s/../shared/data/%s", CDUNET_SOURCE_DIR, name);
     if (access(out, R_OK) != 0) cr_skip_test("%s is not here", out);
 }
 

@@ -18,9 +18,13 @@ static uint8_t label_at(int64_t x, int64_t y)
 
 static void write_labels(const char *path, uint32_t rows_at_once)
 {
-    cdu_pyramid_settings settings = { .width = WIDTH, .height = HEIGHT, .mpp = 0.5, .tile = TILE, .labels = true,
-                                      .palette = { { 0, 0, 0 }, { 0, 160, 0 }, { 220, 0, 0 }, { 230, 220, 0 } },
-                                      .description = "labels of a test" };
+    cdu_pyramid_settings settings = {.width = WIDTH,
+                                     .height = HEIGHT,
+                                     .mpp = 0.5,
+                                     .tile = TILE,
+                                     .labels = true,
+                                     .palette = {{0, 0, 0}, {0, 160, 0}, {220, 0, 0}, {230, 220, 0}},
+                                     .description = "labels of a test"};
     cdu_pyramid *pyramid;
     MUST(cdu_pyramid_begin(path, &settings, &pyramid, error));
     uint8_t *rows = malloc((size_t)WIDTH * rows_at_once);
@@ -44,8 +48,8 @@ static void colour_at(int64_t x, int64_t y, uint8_t rgb[3])
 
 static void write_colours(const char *path, bool subsampling)
 {
-    cdu_pyramid_settings settings = { .width = WIDTH, .height = HEIGHT, .mpp = 0.25, .tile = TILE, .jpeg_quality = 92,
-                                      .jpeg_subsampling = subsampling };
+    cdu_pyramid_settings settings = {
+        .width = WIDTH, .height = HEIGHT, .mpp = 0.25, .tile = TILE, .jpeg_quality = 92, .jpeg_subsampling = subsampling};
     cdu_pyramid *pyramid;
     MUST(cdu_pyramid_begin(path, &settings, &pyramid, error));
     static uint8_t row[WIDTH * 3];
@@ -78,7 +82,7 @@ Test(pyramid, labels_come_back_exactly)
     cr_assert_eq(TIFFReadTile(tiff, tile, 0, 0, 0, 0), TILE * TILE);
     for (uint32_t j = 0; j < TILE; j++)
         for (uint32_t i = 0; i < TILE; i++) {
-            int count[4] = { 0 }, best = 0;
+            int count[4] = {0}, best = 0;
             for (uint32_t k = 0; k < 4; k++) count[label_at(2 * i + k % 2, 2 * j + k / 2)]++;
             for (int c = 1; c < 4; c++)
                 if (count[c] > count[best]) best = c;
@@ -89,7 +93,7 @@ Test(pyramid, labels_come_back_exactly)
 
 Test(pyramid, openslide_reads_label_colours)
 {
-    static const uint8_t colours[4][3] = { { 0, 0, 0 }, { 0, 160, 0 }, { 220, 0, 0 }, { 230, 220, 0 } };
+    static const uint8_t colours[4][3] = {{0, 0, 0}, {0, 160, 0}, {220, 0, 0}, {230, 220, 0}};
     char path[CDU_PATH_LIMIT];
     scratch_path(path, "labels-openslide.tif");
     write_labels(path, HEIGHT);
@@ -171,8 +175,9 @@ Test(pyramid, tiffinfo_has_nothing_to_say_against_it)
     write_colours(path[1], true);
     if (system("command -v tiffinfo > /dev/null") != 0) cr_skip_test("tiffinfo is not here");
     for (int i = 0; i < 2; i++) {
-        snprintf(command, sizeof command, "tiffinfo '%s' 2>&1 >/dev/null | grep . && exit 1; tiffinfo '%s' | grep -c 'TIFF Directory' | grep -qx 5",
-                 path[i], path[i]);
+        snprintf(command, sizeof command,
+                 "tiffinfo '%s' 2>&1 >/dev/null | grep . && exit 1; tiffinfo '%s' | grep -c 'TIFF Directory' | grep -qx 5", path[i],
+                 path[i]);
         cr_assert_eq(system(command), 0, "%s", command);
     }
 }
@@ -182,14 +187,14 @@ Test(pyramid, an_unfinished_one_leaves_nothing)
     char path[CDU_PATH_LIMIT], command[2 * CDU_PATH_LIMIT + 200];
     scratch_path(path, "unfinished.tif");
     unlink(path);
-    cdu_pyramid_settings settings = { .width = 600, .height = 600, .mpp = 1, .labels = true };
+    cdu_pyramid_settings settings = {.width = 600, .height = 600, .mpp = 1, .labels = true};
     cdu_pyramid *pyramid;
-    uint8_t row[600] = { 0 };
+    uint8_t row[600] = {0};
     MUST(cdu_pyramid_begin(path, &settings, &pyramid, error));
     for (int i = 0; i < 300; i++) MUST(cdu_pyramid_write(pyramid, row, 1, error));
     cdu_pyramid_discard(pyramid);
     MUST(cdu_pyramid_begin(path, &settings, &pyramid, error));
-    cdu_error error = { 0 };
+    cdu_error error = {0};
     cr_assert_eq(cdu_pyramid_finish(pyramid, &error), CDU_FAILED, "rows are missing");
     snprintf(command, sizeof command, "ls %s* 2> /dev/null | grep .", path);
     cr_assert_neq(system(command), 0);
@@ -200,16 +205,18 @@ Test(pyramid, a_planted_fault_of_every_file_call_is_73)
     char path[CDU_PATH_LIMIT], command[2 * CDU_PATH_LIMIT + 200];
     scratch_path(path, "fault.tif");
     unlink(path);
-    cdu_pyramid_settings settings = { .width = 600, .height = 600, .mpp = 1, .labels = true };
-    uint8_t row[600] = { 0 };
+    cdu_pyramid_settings settings = {.width = 600, .height = 600, .mpp = 1, .labels = true};
+    uint8_t row[600] = {0};
     for (uint64_t n = 1; n < 100; n++) {
         cdu_pyramid *pyramid = NULL;
-        cdu_error error = { 0 };
+        cdu_error error = {0};
         cdu_file_fail_at(n);
         cdu_status status = cdu_pyramid_begin(path, &settings, &pyramid, &error);
         for (int i = 0; i < 600 && status == CDU_OK; i++) status = cdu_pyramid_write(pyramid, row, 1, &error);
-        if (status == CDU_OK) status = cdu_pyramid_finish(pyramid, &error);
-        else cdu_pyramid_discard(pyramid);
+        if (status == CDU_OK)
+            status = cdu_pyramid_finish(pyramid, &error);
+        else
+            cdu_pyramid_discard(pyramid);
         cdu_file_fail_at(0);
         if (status == CDU_OK) {
             cr_assert_gt(n, 4);
@@ -229,18 +236,20 @@ Test(pyramid, a_full_disk_is_73_and_leaves_nothing)
     scratch_path(path, "full.tif");
     unlink(path);
     signal(SIGXFSZ, SIG_IGN);
-    struct rlimit limit = { 65536, 65536 };
+    struct rlimit limit = {65536, 65536};
     cr_assert_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
-    cdu_pyramid_settings settings = { .width = 800, .height = 800, .mpp = 1, .labels = true };
+    cdu_pyramid_settings settings = {.width = 800, .height = 800, .mpp = 1, .labels = true};
     cdu_pyramid *pyramid;
     uint8_t *pixels = malloc(800 * 800);
     uint32_t state = 3;
     for (int i = 0; i < 800 * 800; i++) pixels[i] = (uint8_t)noise(&state);
     MUST(cdu_pyramid_begin(path, &settings, &pyramid, error));
-    cdu_error error = { 0 };
+    cdu_error error = {0};
     cdu_status status = cdu_pyramid_write(pyramid, pixels, 800, &error);
-    if (status == CDU_OK) status = cdu_pyramid_finish(pyramid, &error);
-    else cdu_pyramid_discard(pyramid);
+    if (status == CDU_OK)
+        status = cdu_pyramid_finish(pyramid, &error);
+    else
+        cdu_pyramid_discard(pyramid);
     cr_assert_eq(status, CDU_CANNOT_WRITE, "%s", error.words);
     cr_assert(strstr(error.words, "File too large"), "%s", error.words);
     snprintf(command, sizeof command, "ls %s* 2> /dev/null | grep .", path);

@@ -12,7 +12,7 @@
 
 static void write_png(const char *path, uint32_t width, uint32_t height, uint32_t format, const uint8_t *pixels)
 {
-    png_image image = { .version = PNG_IMAGE_VERSION, .width = width, .height = height, .format = format };
+    png_image image = {.version = PNG_IMAGE_VERSION, .width = width, .height = height, .format = format};
     cr_assert(png_image_write_to_file(&image, path, 0, pixels, 0, NULL));
 }
 
@@ -46,7 +46,7 @@ Test(slide, area_filter_equals_plain_loops)
     write_png(path, W, H, PNG_FORMAT_RGB, pixels);
     cdu_slide *slide;
     MUST(cdu_slide_open(path, 0.5, &slide, error));
-    static const double ratios[] = { 1, 1.0 + 1.0 / 3, 1.5, 2, 2.004, 3.7, 16, 141, 200 };
+    static const double ratios[] = {1, 1.0 + 1.0 / 3, 1.5, 2, 2.004, 3.7, 16, 141, 200};
     for (size_t r = 0; r < sizeof ratios / sizeof *ratios; r++) {
         int64_t width, height;
         cdu_slide_size_at(slide, 0.5 * ratios[r], &width, &height);
@@ -79,7 +79,8 @@ Test(slide, enlarging_is_bilinear_between_centres)
     MUST(cdu_slide_read(slide, ratio, 0, 0, (uint32_t)width, (uint32_t)height, rgb, error));
     for (int64_t y = 0; y < height; y++)
         for (int64_t x = 0; x < width; x++) {
-            double fx = fmin(fmax(((double)x + 0.5) * ratio - 0.5, 0), W - 1), fy = fmin(fmax(((double)y + 0.5) * ratio - 0.5, 0), H - 1);
+            double fx = fmin(fmax(((double)x + 0.5) * ratio - 0.5, 0), W - 1),
+                   fy = fmin(fmax(((double)y + 0.5) * ratio - 0.5, 0), H - 1);
             int x0 = (int)fx, y0 = (int)fy, x1 = x0 + 1 < W ? x0 + 1 : x0, y1 = y0 + 1 < H ? y0 + 1 : y0;
             double a = fx - x0, b = fy - y0;
             for (int c = 0; c < 3; c++) {
@@ -97,7 +98,7 @@ Test(slide, outside_is_white)
 {
     char path[CDU_PATH_LIMIT];
     scratch_path(path, "outside.png");
-    uint8_t pixels[8 * 8 * 3] = { 0 }, rgb[20 * 20 * 3];
+    uint8_t pixels[8 * 8 * 3] = {0}, rgb[20 * 20 * 3];
     write_png(path, 8, 8, PNG_FORMAT_RGB, pixels);
     cdu_slide *slide;
     MUST(cdu_slide_open(path, 1, &slide, error));
@@ -115,9 +116,9 @@ Test(slide, transparency_is_white)
 {
     char path[CDU_PATH_LIMIT];
     scratch_path(path, "alpha.png");
-    const uint8_t pixels[4 * 4] = { 10, 20, 30, 255, 10, 20, 30, 0, 0, 0, 0, 128, 255, 0, 0, 51 };
+    const uint8_t pixels[4 * 4] = {10, 20, 30, 255, 10, 20, 30, 0, 0, 0, 0, 128, 255, 0, 0, 51};
     uint8_t rgb[12];
-    const uint8_t want[12] = { 10, 20, 30, 255, 255, 255, 127, 127, 127, 255, 204, 204 };
+    const uint8_t want[12] = {10, 20, 30, 255, 255, 255, 127, 127, 127, 255, 204, 204};
     write_png(path, 4, 1, PNG_FORMAT_RGBA, pixels);
     cdu_slide *slide;
     MUST(cdu_slide_open(path, 1, &slide, error));
@@ -134,7 +135,7 @@ static void cut_independence(const char *name, double mpp)
     cdu_slide *slide;
     MUST(cdu_slide_open(path, mpp, &slide, error));
     double own = cdu_slide_info_of(slide).mpp;
-    static const double ratios[] = { 0.7, 1, 1.37, 2, 2.9, 4.1, 9.3 };
+    static const double ratios[] = {0.7, 1, 1.37, 2, 2.9, 4.1, 9.3};
     enum { SIDE = 230 };
     uint8_t *whole = malloc(SIDE * SIDE * 3), *part = malloc(SIDE * SIDE * 3);
     for (size_t r = 0; r < sizeof ratios / sizeof *ratios; r++) {
@@ -144,7 +145,8 @@ static void cut_independence(const char *name, double mpp)
         MUST(cdu_slide_read(slide, own * ratios[r], x, y, SIDE, SIDE, whole, error));
         uint32_t state = (uint32_t)r;
         for (int k = 0; k < 12; k++) {
-            uint32_t w = 1 + noise(&state) % 90, h = 1 + noise(&state) % 90, i = noise(&state) % (SIDE - w), j = noise(&state) % (SIDE - h);
+            uint32_t w = 1 + noise(&state) % 90, h = 1 + noise(&state) % 90, i = noise(&state) % (SIDE - w),
+                     j = noise(&state) % (SIDE - h);
             MUST(cdu_slide_read(slide, own * ratios[r], x + i, y + j, w, h, part, error));
             for (uint32_t row = 0; row < h; row++)
                 cr_assert_eq(memcmp(part + row * w * 3, whole + ((j + row) * SIDE + i) * 3, w * 3), 0,
@@ -156,11 +158,26 @@ static void cut_independence(const char *name, double mpp)
     cdu_slide_close(slide);
 }
 
-Test(slide, cut_does_not_matter_svs) { cut_independence("slides/CMU-1-Small-Region.svs", 0); }
-Test(slide, cut_does_not_matter_jpeg2000) { cut_independence("slides/TCGA-CR-7395-01A-01-TS1.svs", 0.25); }
-Test(slide, cut_does_not_matter_odd_levels) { cut_independence("slides/OS-2-vsi-crop.tif", 0); }
-Test(slide, cut_does_not_matter_ndpi) { cut_independence("slides/test3-DAPI-2-387.ndpi", 0); }
-Test(slide, cut_does_not_matter_jpeg) { cut_independence("ihc/lung-lesion3-He.jpg", 3.5); }
+Test(slide, cut_does_not_matter_svs)
+{
+    cut_independence("slides/CMU-1-Small-Region.svs", 0);
+}
+Test(slide, cut_does_not_matter_jpeg2000)
+{
+    cut_independence("slides/TCGA-CR-7395-01A-01-TS1.svs", 0.25);
+}
+Test(slide, cut_does_not_matter_odd_levels)
+{
+    cut_independence("slides/OS-2-vsi-crop.tif", 0);
+}
+Test(slide, cut_does_not_matter_ndpi)
+{
+    cut_independence("slides/test3-DAPI-2-387.ndpi", 0);
+}
+Test(slide, cut_does_not_matter_jpeg)
+{
+    cut_independence("ihc/lung-lesion3-He.jpg", 3.5);
+}
 
 /* Levels tell nearly the same as level 0. */
 Test(slide, levels_lie_on_each_other)
@@ -187,12 +204,18 @@ Test(slide, levels_lie_on_each_other)
     cdu_slide_close(slide);
 }
 
-typedef struct { cdu_slide *slide; double mpp; int64_t place; uint8_t rgb[128 * 128 * 3]; cdu_status status; } job;
+typedef struct {
+    cdu_slide *slide;
+    double mpp;
+    int64_t place;
+    uint8_t rgb[128 * 128 * 3];
+    cdu_status status;
+} job;
 
 static void *read_job(void *context)
 {
     job *j = context;
-    cdu_error error = { 0 };
+    cdu_error error = {0};
     for (int i = 0; i < 5; i++) j->status |= cdu_slide_read(j->slide, j->mpp, j->place, j->place, 128, 128, j->rgb, &error);
     return NULL;
 }
@@ -208,7 +231,7 @@ Test(slide, threads_read_what_one_reads)
     static uint8_t want[128 * 128 * 3];
     pthread_t threads[THREADS];
     for (int i = 0; i < THREADS; i++) {
-        jobs[i] = (job){ .slide = slide, .mpp = 0.8, .place = i * 150 };
+        jobs[i] = (job){.slide = slide, .mpp = 0.8, .place = i * 150};
         pthread_create(&threads[i], NULL, read_job, &jobs[i]);
     }
     for (int i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);
@@ -222,7 +245,7 @@ Test(slide, threads_read_what_one_reads)
 
 static void must_refuse(const char *path, double mpp, cdu_status want, const char *word)
 {
-    cdu_error error = { 0 };
+    cdu_error error = {0};
     cdu_slide *slide = NULL;
     cdu_status status = cdu_slide_open(path, mpp, &slide, &error);
     cr_assert_eq(status, want, "%s: status %d, %s", path, (int)status, error.words);
@@ -236,7 +259,7 @@ Test(slide, a_resolution_is_asked_for)
 {
     char path[CDU_PATH_LIMIT];
     scratch_path(path, "no-mpp.png");
-    uint8_t pixels[12] = { 0 };
+    uint8_t pixels[12] = {0};
     write_png(path, 2, 2, PNG_FORMAT_RGB, pixels);
     must_refuse(path, 0, CDU_BAD_DATA, "--slide-mpp");
     must_refuse(path, -1, CDU_USAGE, "between");
@@ -265,7 +288,8 @@ Test(slide, pictures_too_large_for_memory_are_refused)
     char *bytes;
     size_t size, at = 0;
     MUST(cdu_file_read(path, 1 << 20, &bytes, &size, error));
-    for (size_t i = 2; i + 9 < size && !at; i += 2 + (size_t)((uint8_t)bytes[i + 2] << 8 | (uint8_t)bytes[i + 3])) /* segment by segment */
+    for (size_t i = 2; i + 9 < size && !at;
+         i += 2 + (size_t)((uint8_t)bytes[i + 2] << 8 | (uint8_t)bytes[i + 3])) /* segment by segment */
         if (((uint8_t)bytes[i + 1] & 0xfc) == 0xc0) at = i;
     cr_assert(at > 0, "no frame header");
     memset(bytes + at + 5, 0x7f, 4);
@@ -282,18 +306,19 @@ Test(slide, kinds_of_png)
     cdu_slide *slide;
     uint8_t rgb[6];
     scratch_path(path, "gray.png");
-    write_png(path, 2, 1, PNG_FORMAT_GRAY, (const uint8_t[]){ 7, 200 });
+    write_png(path, 2, 1, PNG_FORMAT_GRAY, (const uint8_t[]){7, 200});
     MUST(cdu_slide_open(path, 1, &slide, error));
     MUST(cdu_slide_read(slide, 1, 0, 0, 2, 1, rgb, error));
-    cr_assert_arr_eq(rgb, ((uint8_t[]){ 7, 7, 7, 200, 200, 200 }), 6);
+    cr_assert_arr_eq(rgb, ((uint8_t[]){7, 7, 7, 200, 200, 200}), 6);
     cdu_slide_close(slide);
 
     scratch_path(path, "palette.png");
-    png_image image = { .version = PNG_IMAGE_VERSION, .width = 2, .height = 1, .format = PNG_FORMAT_RGB_COLORMAP, .colormap_entries = 2 };
-    cr_assert(png_image_write_to_file(&image, path, 0, (const uint8_t[]){ 1, 0 }, 0, (const uint8_t[]){ 10, 20, 30, 40, 50, 60 }));
+    png_image image = {
+        .version = PNG_IMAGE_VERSION, .width = 2, .height = 1, .format = PNG_FORMAT_RGB_COLORMAP, .colormap_entries = 2};
+    cr_assert(png_image_write_to_file(&image, path, 0, (const uint8_t[]){1, 0}, 0, (const uint8_t[]){10, 20, 30, 40, 50, 60}));
     MUST(cdu_slide_open(path, 1, &slide, error));
     MUST(cdu_slide_read(slide, 1, 0, 0, 2, 1, rgb, error));
-    cr_assert_arr_eq(rgb, ((uint8_t[]){ 40, 50, 60, 10, 20, 30 }), 6);
+    cr_assert_arr_eq(rgb, ((uint8_t[]){40, 50, 60, 10, 20, 30}), 6);
     cdu_slide_close(slide);
 
     data_path(path, "camelyon/masks/10072.png"); /* 1 bit */
@@ -326,9 +351,9 @@ Test(slide, tiles_beyond_the_file_are_refused)
 {
     char path[CDU_PATH_LIMIT];
     scratch_path(path, "hostile.tif");
-    cdu_pyramid_settings settings = { .width = 300, .height = 300, .mpp = 1, .tile = 128, .labels = true };
+    cdu_pyramid_settings settings = {.width = 300, .height = 300, .mpp = 1, .tile = 128, .labels = true};
     cdu_pyramid *pyramid;
-    uint8_t row[300] = { 0 };
+    uint8_t row[300] = {0};
     MUST(cdu_pyramid_begin(path, &settings, &pyramid, error));
     for (int i = 0; i < 300; i++) MUST(cdu_pyramid_write(pyramid, row, 1, error));
     MUST(cdu_pyramid_finish(pyramid, error));
@@ -340,7 +365,7 @@ Test(slide, tiles_beyond_the_file_are_refused)
     const uint64_t first = counts[0];
     TIFFClose(tiff);
     int changed = 0;
-    for (size_t width = 2; width <= 4 && !changed; width += 2)  /* libtiff writes the 9 counts as 16 or 32 bits */
+    for (size_t width = 2; width <= 4 && !changed; width += 2) /* libtiff writes the 9 counts as 16 or 32 bits */
         for (size_t i = 0; i + 9 * width <= size && !changed; i++) {
             bool table = true;
             for (size_t k = 0; k < 9; k++) {
@@ -356,7 +381,8 @@ Test(slide, tiles_beyond_the_file_are_refused)
     free(bytes);
 }
 
-/* Every truncation and many flipped bytes: an error with words or a slide that reads or says why not, never an end of the process. */
+/* Every truncation and many flipped bytes: an error with words or a slide that reads or says why not, never an end of the
+ * process. */
 static void mutate(const char *name, const char *bytes, size_t size, uint32_t rounds)
 {
     char path[CDU_PATH_LIMIT];
@@ -367,12 +393,15 @@ static void mutate(const char *name, const char *bytes, size_t size, uint32_t ro
     for (uint32_t round = 0; round < rounds; round++) {
         memcpy(copy, bytes, size);
         size_t length = size;
-        if (round % 3 == 0) length = (noise(&state) * (uint64_t)97) % size;
-        else for (uint32_t k = 0; k <= round % 4; k++) copy[(noise(&state) % (round % 3 == 1 ? 600 : (uint32_t)size)) % size] ^= (char)(1 + noise(&state) % 255);
+        if (round % 3 == 0)
+            length = (noise(&state) * (uint64_t)97) % size;
+        else
+            for (uint32_t k = 0; k <= round % 4; k++)
+                copy[(noise(&state) % (round % 3 == 1 ? 600 : (uint32_t)size)) % size] ^= (char)(1 + noise(&state) % 255);
         FILE *file = fopen(path, "wb");
         fwrite(copy, 1, length, file);
         fclose(file);
-        cdu_error error = { 0 };
+        cdu_error error = {0};
         cdu_slide *slide;
         cdu_status status = cdu_slide_open(path, 1, &slide, &error);
         if (status == CDU_OK) {
@@ -424,7 +453,7 @@ static void small_tiff(const char *path, bool strips)
 {
     uint8_t *pixels = random_pixels(200 * 200 * 3);
     if (!strips) {
-        cdu_pyramid_settings settings = { .width = 200, .height = 200, .mpp = 1, .tile = 64 };
+        cdu_pyramid_settings settings = {.width = 200, .height = 200, .mpp = 1, .tile = 64};
         cdu_pyramid *pyramid;
         MUST(cdu_pyramid_begin(path, &settings, &pyramid, error));
         MUST(cdu_pyramid_write(pyramid, pixels, 200, error));
@@ -510,7 +539,7 @@ Test(slide, glass_is_found_with_caution)
 Test(slide, pale_tissue_is_tissue)
 {
     enum { SIDE = 576, CELL = 32 }; /* patches of 3 x 3 cells: the inner cell does not see the patch's edge */
-    static const uint8_t shades[3][3] = { { 222, 224, 226 }, { 252, 231, 238 }, { 240, 240, 242 } };
+    static const uint8_t shades[3][3] = {{222, 224, 226}, {252, 231, 238}, {240, 240, 242}};
     char path[CDU_PATH_LIMIT];
     scratch_path(path, "pale.png");
     uint8_t *rgb = malloc(SIDE * SIDE * 3);
