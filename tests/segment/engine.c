@@ -9,7 +9,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "cdunet/log.h"
 #include "core/base/file.h"
+#include "core/base/memory.h"
 #include "core/base/stop.h"
 
 #define MUST(call)                                                                                                                 \
@@ -194,6 +196,43 @@ Test(engine, failures_come_through)
     MUST(cdu_segment_slide(segmenter, slide, 0, collect, &c, NULL, error));
     cr_assert_eq(c.next, HEIGHT);
     cdu_segmenter_destroy(segmenter);
+    cdu_weights_free(&weights);
+    cdu_slide_close(slide);
+    cdu_gpu_close(&gpu);
+}
+
+static char warning[1024];
+
+static void keep_warning(cdu_log_level level, const char *line, void *context)
+{
+    (void)context;
+    if (level == CDU_LOG_WARNING) snprintf(warning, sizeof warning, "%s", line);
+}
+
+/* The allocation of the probabilities' memory, which comes behind those of the segmenter and its weights, is made to fail. */
+Test(engine, short_memory_means_smaller_batches_then_smaller_tiles)
+{
+    static uint8_t map[WIDTH * HEIGHT];
+    cdu_gpu gpu = device();
+    cdu_slide *slide = picture("engine-memory.png", WIDTH);
+    cdu_model_about about = tiny(2);
+    cdu_weights weights = {0};
+    MUST(cdu_model_initialize(&about.settings, 9, &weights, error));
+    cdu_log_set_handler(keep_warning, NULL, CDU_LOG_WARNING);
+    for (uint32_t batch = 2; batch >= 1; batch--) {
+        const cdu_segment_settings settings = {.tile = 128, .batch = batch};
+        cdu_segmenter *segmenter;
+        collected c = {map, 0, CDU_OK};
+        warning[0] = 0;
+        cdu_allocate_fail_at(1 + 1 + weights.count + 1);
+        MUST(cdu_segmenter_create(&gpu, &about, &weights, &settings, &segmenter, error));
+        cdu_allocate_fail_at(0);
+        cr_assert(strstr(warning, batch == 2 ? "batches of one tile" : "tiles of 64 pixels instead of 128"), "'%s'", warning);
+        MUST(cdu_segment_slide(segmenter, slide, 0, collect, &c, NULL, error));
+        cr_assert_eq(c.next, HEIGHT);
+        cdu_segmenter_destroy(segmenter);
+    }
+    cdu_log_set_handler(NULL, NULL, CDU_LOG_ERROR);
     cdu_weights_free(&weights);
     cdu_slide_close(slide);
     cdu_gpu_close(&gpu);
