@@ -25,6 +25,8 @@ typedef struct {
     char *column_words;
 } overview;
 
+static const uint8_t excluded[3] = {255, 255, 255};
+
 static void set_color(cairo_t *cairo, const uint8_t color[3])
 {
     cairo_set_source_rgb(cairo, color[0] / 255.0, color[1] / 255.0, color[2] / 255.0);
@@ -115,7 +117,6 @@ static cdu_status paint_labels(cairo_t *cairo, const overview *o, const char *pa
     if (status == CDU_OK)
         status = cdu_label_source_read(source, (double)info->width / width, 0, 0, width, height, labels, error);
     for (size_t i = 0; status == CDU_OK && i < (size_t)width * height; i++) {
-        static const uint8_t excluded[3] = {255, 255, 255};
         const uint8_t *color = labels[i] < o->about->settings.classes ? o->about->class_colors[labels[i]] : excluded;
         memcpy(rgb + 3 * i, color, 3);
     }
@@ -150,20 +151,24 @@ static cdu_status paint_row(cairo_t *cairo, const overview *o, const char **word
     return status;
 }
 
+static double paint_key(cairo_t *cairo, double x, double y, const uint8_t color[3], const char *name)
+{
+    set_color(cairo, color);
+    cairo_rectangle(cairo, x, y - 13, 16, 16);
+    cairo_fill_preserve(cairo);
+    cairo_set_source_rgb(cairo, 0.5, 0.5, 0.5);
+    cairo_set_line_width(cairo, 1);
+    cairo_stroke(cairo);
+    cairo_set_source_rgb(cairo, 0.1, 0.1, 0.1);
+    write_text(cairo, x + 24, y, 15, false, name);
+    return x + 24 + text_width(cairo, 15, name) + 30;
+}
+
 static void paint_legend(cairo_t *cairo, const cdu_model_about *about, double y)
 {
     double x = MARGIN;
-    for (uint32_t c = 0; c < about->settings.classes; c++) {
-        set_color(cairo, about->class_colors[c]);
-        cairo_rectangle(cairo, x, y - 13, 16, 16);
-        cairo_fill_preserve(cairo);
-        cairo_set_source_rgb(cairo, 0.5, 0.5, 0.5);
-        cairo_set_line_width(cairo, 1);
-        cairo_stroke(cairo);
-        cairo_set_source_rgb(cairo, 0.1, 0.1, 0.1);
-        write_text(cairo, x + 24, y, 15, false, about->class_names[c]);
-        x += 24 + text_width(cairo, 15, about->class_names[c]) + 30;
-    }
+    for (uint32_t c = 0; c < about->settings.classes; c++) x = paint_key(cairo, x, y, about->class_colors[c], about->class_names[c]);
+    paint_key(cairo, x, y, excluded, "excluded");
 }
 
 static cdu_status row_height(const overview *o, const char *path, uint32_t *height, cdu_error *error)
