@@ -144,10 +144,13 @@ static void identify(const cdu_opencl_api *cl, cl_device_id device, cdu_device_i
     }
 }
 
-/* Floats in a CPU's vector register. A runtime that does not say is asked by its device's name. */
+/* Floats in a CPU's vector register. A runtime that does not say is asked by its device's name. CDUNET_VECTOR_WIDTH overrules both, so
+ * that one machine can test the kernels of another. */
 static uint32_t cpu_vector_width(const cdu_opencl_api *cl, cl_device_id device, const char *name)
 {
     cl_uint native = 0;
+    const char *forced = getenv("CDUNET_VECTOR_WIDTH");
+    if (forced && (!strcmp(forced, "4") || !strcmp(forced, "8") || !strcmp(forced, "16"))) return (uint32_t)atoi(forced);
     cl->clGetDeviceInfo(device, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT, sizeof native, &native, NULL);
     if (native >= 16) return 16;
     if (native == 8) return 8;
