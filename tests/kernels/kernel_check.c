@@ -42,11 +42,22 @@ static cdu_device_info made_up_gpu(void)
     return info;
 }
 
+/* Equal but for how a work-group of as many items is laid out, which changes no registers. */
+static bool same_defines(const cdu_draft *a, const cdu_draft *b)
+{
+    uint32_t ga[3] = {1, 1, 1}, gb[3] = {1, 1, 1};
+    const char *end_a = strstr(a->defines, "GX="), *end_b = strstr(b->defines, "GX=");
+    if (!end_a || !end_b) return !strcmp(a->defines, b->defines);
+    sscanf(end_a, "GX=%u GY=%u GZ=%u", &ga[0], &ga[1], &ga[2]);
+    sscanf(end_b, "GX=%u GY=%u GZ=%u", &gb[0], &gb[1], &gb[2]);
+    return end_a - a->defines == end_b - b->defines && !memcmp(a->defines, b->defines, (size_t)(end_a - a->defines)) &&
+           ga[0] * ga[1] * ga[2] == gb[0] * gb[1] * gb[2] && (ga[1] > 1) == (gb[1] > 1);
+}
+
 static void take(const cdu_draft *draft)
 {
     for (size_t i = 0; i < kernel_count; i++)
-        if (!strcmp(kernels[i].kernel, draft->kernel) && !strcmp(kernels[i].source, draft->source) &&
-            !strcmp(kernels[i].defines, draft->defines))
+        if (!strcmp(kernels[i].kernel, draft->kernel) && !strcmp(kernels[i].source, draft->source) && same_defines(&kernels[i], draft))
             return;
     if (kernel_count < KERNEL_LIMIT) kernels[kernel_count++] = *draft;
 }
