@@ -26,7 +26,8 @@ cdu_status cdu_model_check(const cdu_model_settings *s, cdu_error *error)
     return CDU_OK;
 }
 
-static void add_stage(cdu_layer *out, uint32_t *count, const char *name, uint32_t in, uint32_t filters, uint32_t kernel, bool relu_first)
+static void add_stage(cdu_layer *out, uint32_t *count, const char *name, uint32_t in, uint32_t filters, uint32_t kernel,
+                      bool relu_first)
 {
     cdu_layer *layer = &out[(*count)++];
     *layer = (cdu_layer){.in = in, .out = filters, .kernel = kernel, .relu_first = relu_first};

@@ -9,12 +9,17 @@ enum { CDU_LAYERS = 2 + 5 * CDU_DEPTH_LIMIT, CDU_LAYER_TENSORS = 6 };
 
 /* One (transposed) convolution; in a stage a batch norm follows it. */
 typedef struct {
-    char conv[48], batch_norm[48];     /* prefixes of their tensors; batch_norm is empty outside stages */
+    char conv[48], batch_norm[48]; /* prefixes of their tensors; batch_norm is empty outside stages */
     uint32_t in, out, kernel;
     bool transposed, relu_first;
 } cdu_layer;
 
-typedef struct { char name[CDU_NAME_LIMIT]; uint32_t dims[4], rank, fan_in; cdu_init init; bool trained; } cdu_layer_tensor;
+typedef struct {
+    char name[CDU_NAME_LIMIT];
+    uint32_t dims[4], rank, fan_in;
+    cdu_init init;
+    bool trained;
+} cdu_layer_tensor;
 
 /* CDU_BAD_DATA for settings that no network can have, with the value met and the range. */
 cdu_status cdu_model_check(const cdu_model_settings *settings, cdu_error *error);

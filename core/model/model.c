@@ -9,14 +9,19 @@
 
 static const float batch_norm_epsilon = 1e-5f, batch_norm_momentum = 0.1f; /* PyTorch's */
 
-typedef struct { cdu_graph *graph; const cdu_model_settings *settings; bool training; } builder;
+typedef struct {
+    cdu_graph *graph;
+    const cdu_model_settings *settings;
+    bool training;
+} builder;
 
 static cdu_value stage(const builder *b, const char *name, cdu_value x, uint32_t kernel, uint32_t filters, bool relu_first)
 {
     char conv[48], batch_norm[48];
     snprintf(conv, sizeof conv, "%s.0", name);
     snprintf(batch_norm, sizeof batch_norm, "%s.1", name);
-    if (!b->training) return cdu_conv(b->graph, conv, x, kernel, filters, relu_first ? CDU_EPILOGUE_RELU_AFFINE : CDU_EPILOGUE_RELU);
+    if (!b->training)
+        return cdu_conv(b->graph, conv, x, kernel, filters, relu_first ? CDU_EPILOGUE_RELU_AFFINE : CDU_EPILOGUE_RELU);
     x = cdu_conv(b->graph, conv, x, kernel, filters, CDU_EPILOGUE_NONE);
     return cdu_batch_norm(b->graph, batch_norm, x, relu_first ? CDU_RELU_BATCH_NORM : CDU_BATCH_NORM_RELU, batch_norm_epsilon,
                           batch_norm_momentum);
@@ -67,12 +72,13 @@ static cdu_status check_size(const cdu_model_settings *s, uint32_t n, uint32_t h
     if (!n) return cdu_fail(error, CDU_USAGE, "a batch of 0 tiles; it must be at least 1");
     if (height && width && height % step == 0 && width % step == 0) return CDU_OK;
     uint32_t fit_h = height < step ? step : height / step * step, fit_w = width < step ? step : width / step * step;
-    return cdu_fail(error, CDU_USAGE, "tiles of %u x %u pixels do not fit a network of depth %u: sides must be multiples of %u; %u x %u would do",
+    return cdu_fail(error, CDU_USAGE,
+                    "tiles of %u x %u pixels do not fit a network of depth %u: sides must be multiples of %u; %u x %u would do",
                     width, height, s->depth, step, fit_w, fit_h);
 }
 
-cdu_status cdu_model_build_training(cdu_graph *graph, const cdu_model_settings *settings, uint32_t n, uint32_t height, uint32_t width,
-                                    bool mean_of_pixels, cdu_training_graph *out, cdu_error *error)
+cdu_status cdu_model_build_training(cdu_graph *graph, const cdu_model_settings *settings, uint32_t n, uint32_t height,
+                                    uint32_t width, bool mean_of_pixels, cdu_training_graph *out, cdu_error *error)
 {
     CDU_TRY(check_size(settings, n, height, width, error));
     builder b = {graph, settings, true};
@@ -88,8 +94,8 @@ cdu_status cdu_model_build_training(cdu_graph *graph, const cdu_model_settings *
     return cdu_graph_status(graph, error);
 }
 
-cdu_status cdu_model_build_inference(cdu_graph *graph, const cdu_model_settings *settings, uint32_t n, uint32_t height, uint32_t width,
-                                     cdu_inference_graph *out, cdu_error *error)
+cdu_status cdu_model_build_inference(cdu_graph *graph, const cdu_model_settings *settings, uint32_t n, uint32_t height,
+                                     uint32_t width, cdu_inference_graph *out, cdu_error *error)
 {
     CDU_TRY(check_size(settings, n, height, width, error));
     builder b = {graph, settings, false};

@@ -8,8 +8,12 @@
 #include "core/graph/program.h"
 
 /* What the network sees while training: one input of tiles (ops.h, cdu_tile_input) and the loss. */
-typedef struct { cdu_value tile, class_weight, image, label, logits, loss; } cdu_training_graph;
-typedef struct { cdu_value tile, image, logits, probabilities; } cdu_inference_graph;
+typedef struct {
+    cdu_value tile, class_weight, image, label, logits, loss;
+} cdu_training_graph;
+typedef struct {
+    cdu_value tile, image, logits, probabilities;
+} cdu_inference_graph;
 
 /* A batch of n tiles of height x width. Both must be multiples of 2^(depth-1): CDU_USAGE says which size would do. */
 cdu_status cdu_model_build_training(cdu_graph *graph, const cdu_model_settings *settings, uint32_t n, uint32_t height,
@@ -19,8 +23,15 @@ cdu_status cdu_model_build_inference(cdu_graph *graph, const cdu_model_settings 
                                      uint32_t width, cdu_inference_graph *out, cdu_error *error);
 
 /* Named float tensors in memory: what a state_dict is. */
-typedef struct { char name[CDU_NAME_LIMIT]; uint32_t dims[4], rank; float *data; } cdu_weight;
-typedef struct { cdu_weight *items; size_t count; } cdu_weights;
+typedef struct {
+    char name[CDU_NAME_LIMIT];
+    uint32_t dims[4], rank;
+    float *data;
+} cdu_weight;
+typedef struct {
+    cdu_weight *items;
+    size_t count;
+} cdu_weights;
 
 void cdu_weights_free(cdu_weights *weights);
 const cdu_weight *cdu_weights_find(const cdu_weights *weights, const char *name);
@@ -43,7 +54,7 @@ typedef struct {
     uint32_t tile;
     char class_names[CDU_CLASS_LIMIT][48];
     uint8_t class_colors[CDU_CLASS_LIMIT][3];
-    char study[96], training[256];     /* name of the study; what trained it, in words */
+    char study[96], training[256]; /* name of the study; what trained it, in words */
 } cdu_model_about;
 
 /* safetensors with cdu_model_about in __metadata__; also num_batches_tracked (I64) for PyTorch. Hostile files are CDU_BAD_DATA with the byte offset or

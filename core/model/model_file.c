@@ -40,7 +40,8 @@ cdu_status cdu_model_describe(cdu_safe_file *file, const cdu_model_about *about,
     json_t *names = json_array(), *colors = json_array();
     for (uint32_t c = 0; c < s->classes; c++) {
         char color[8];
-        snprintf(color, sizeof color, "#%02x%02x%02x", about->class_colors[c][0], about->class_colors[c][1], about->class_colors[c][2]);
+        snprintf(color, sizeof color, "#%02x%02x%02x", about->class_colors[c][0], about->class_colors[c][1],
+                 about->class_colors[c][2]);
         json_array_append_new(names, json_string(about->class_names[c]));
         json_array_append_new(colors, json_string(color));
     }
@@ -76,7 +77,8 @@ cdu_status cdu_model_add_tensors(cdu_safe_file *file, const cdu_model_settings *
         char name[CDU_NAME_LIMIT];
         for (uint32_t j = 0, n = cdu_layer_tensors(&layers[i], tensors); j < n; j++) {
             const cdu_weight *weight = cdu_weights_find(weights, tensors[j].name);
-            if (!weight || weight->rank != tensors[j].rank || memcmp(weight->dims, tensors[j].dims, weight->rank * sizeof *weight->dims) != 0)
+            if (!weight || weight->rank != tensors[j].rank ||
+                memcmp(weight->dims, tensors[j].dims, weight->rank * sizeof *weight->dims) != 0)
                 return cdu_fail(error, CDU_FAILED, "tensor %s is missing or of another shape", tensors[j].name);
             uint64_t dims[4] = {weight->dims[0], weight->dims[1], weight->dims[2], weight->dims[3]};
             CDU_TRY(cdu_safe_add(file, weight->name, CDU_SAFE_F32, dims, weight->rank, weight->data, error));
@@ -101,7 +103,11 @@ cdu_status cdu_model_write(const char *path, const cdu_model_about *about, const
 }
 
 /* What is read, where from, and where words go. */
-typedef struct { const cdu_safe_file *file; const char *name; cdu_error *error; } source;
+typedef struct {
+    const cdu_safe_file *file;
+    const char *name;
+    cdu_error *error;
+} source;
 
 static cdu_status get_text(const source *from, const char *key, const char **out)
 {
@@ -157,8 +163,10 @@ static cdu_status read_classes(const source *from, cdu_model_about *about)
     CDU_TRY(get_list(from, "class-names", count, &list));
     for (uint32_t c = 0; c < count && status == CDU_OK; c++) {
         const char *name = json_string_value(json_array_get(list, c));
-        if (!name[0] || strlen(name) >= sizeof about->class_names[c]) status = refuse(from, "class-names", name, "of 1 to 47 bytes");
-        else snprintf(about->class_names[c], sizeof about->class_names[c], "%s", name);
+        if (!name[0] || strlen(name) >= sizeof about->class_names[c])
+            status = refuse(from, "class-names", name, "of 1 to 47 bytes");
+        else
+            snprintf(about->class_names[c], sizeof about->class_names[c], "%s", name);
     }
     json_decref(list);
     CDU_TRY(status);
@@ -166,7 +174,9 @@ static cdu_status read_classes(const source *from, cdu_model_about *about)
     for (uint32_t c = 0; c < count && status == CDU_OK; c++) {
         const char *color = json_string_value(json_array_get(list, c));
         char *end = NULL;
-        unsigned long rgb = strlen(color) == 7 && color[0] == '#' && strspn(color + 1, "0123456789abcdefABCDEF") == 6 ? strtoul(color + 1, &end, 16) : 0;
+        unsigned long rgb = strlen(color) == 7 && color[0] == '#' && strspn(color + 1, "0123456789abcdefABCDEF") == 6
+                                ? strtoul(color + 1, &end, 16)
+                                : 0;
         if (!end) status = refuse(from, "class-colors", color, "like #00a000");
         for (int i = 0; i < 3; i++) about->class_colors[c][i] = (uint8_t)(rgb >> (16 - 8 * i));
     }
@@ -181,7 +191,8 @@ static cdu_status read_about(const source *from, cdu_model_about *about)
     char *end;
     bool unet;
     text = cdu_safe_metadata(from->file, format_key);
-    if (!text) return cdu_fail(from->error, CDU_BAD_DATA, "%s: is no model of cdunet: __metadata__ has no '%s'", from->name, format_key);
+    if (!text)
+        return cdu_fail(from->error, CDU_BAD_DATA, "%s: is no model of cdunet: __metadata__ has no '%s'", from->name, format_key);
     if (strcmp(text, format_version) != 0) return refuse(from, format_key, text, "version 1, which this program reads");
     CDU_TRY(get_choice(from, "kind", "unet", "cdunet", &unet));
     s->kind = unet ? CDU_MODEL_UNET : CDU_MODEL_CDUNET;
@@ -196,10 +207,12 @@ static cdu_status read_about(const source *from, cdu_model_about *about)
     CDU_TRY(get_choice(from, "input", "bgr", "rgb", &s->bgr));
     CDU_TRY(get_choice(from, "order", "relu-bn", "bn-relu", &s->relu_before_batch_norm));
     CDU_TRY(get_choice(from, "cd-order", "relu-bn", "bn-relu", &s->cd_relu_before_batch_norm));
-    if (cdu_model_check(s, from->error) != CDU_OK) return from->error ? cdu_error_prefix(from->error, "%s", from->name) : CDU_BAD_DATA;
+    if (cdu_model_check(s, from->error) != CDU_OK)
+        return from->error ? cdu_error_prefix(from->error, "%s", from->name) : CDU_BAD_DATA;
     CDU_TRY(get_text(from, "mpp", &text));
     about->mpp = strtod(text, &end);
-    if (end == text || *end || !(about->mpp > 0.01 && about->mpp < 1000)) return refuse(from, "mpp", text, "micrometres per pixel from 0.01 to 1000");
+    if (end == text || *end || !(about->mpp > 0.01 && about->mpp < 1000))
+        return refuse(from, "mpp", text, "micrometres per pixel from 0.01 to 1000");
     CDU_TRY(get_number(from, "tile", &about->tile));
     if (about->tile % (1u << (s->depth - 1)) || !about->tile || about->tile > 16384)
         return refuse(from, "tile", cdu_safe_metadata(from->file, "tile"), "a multiple of 2^(depth-1) up to 16384");
@@ -213,11 +226,14 @@ static cdu_status read_about(const source *from, cdu_model_about *about)
 static cdu_status read_tensor(const source *from, const cdu_layer_tensor *wanted, cdu_weight *out)
 {
     const cdu_safe_tensor *tensor = cdu_safe_find(from->file, wanted->name);
-    if (!tensor) return cdu_fail(from->error, CDU_BAD_DATA, "%s: tensor %s is missing, which the settings in its __metadata__ want", from->name, wanted->name);
+    if (!tensor)
+        return cdu_fail(from->error, CDU_BAD_DATA, "%s: tensor %s is missing, which the settings in its __metadata__ want",
+                        from->name, wanted->name);
     bool same = tensor->type == CDU_SAFE_F32 && tensor->rank == wanted->rank;
     for (uint32_t i = 0; same && i < wanted->rank; i++) same = tensor->dims[i] == wanted->dims[i];
     if (!same)
-        return cdu_fail(from->error, CDU_BAD_DATA, "%s: tensor %s is not F32 of the shape that the settings in its __metadata__ want", from->name,
+        return cdu_fail(from->error, CDU_BAD_DATA,
+                        "%s: tensor %s is not F32 of the shape that the settings in its __metadata__ want", from->name,
                         wanted->name);
     memcpy(out->name, wanted->name, sizeof out->name);
     memcpy(out->dims, wanted->dims, sizeof out->dims);
@@ -227,11 +243,13 @@ static cdu_status read_tensor(const source *from, const cdu_layer_tensor *wanted
     bool variance = strstr(wanted->name, "running_var") != NULL;
     for (uint64_t i = 0; i < tensor->bytes / sizeof(float); i++)
         if (!isfinite(out->data[i]) || (variance && out->data[i] < 0))
-            return cdu_fail(from->error, CDU_BAD_DATA, "%s: tensor %s: element %" PRIu64 " is %g", from->name, wanted->name, i, (double)out->data[i]);
+            return cdu_fail(from->error, CDU_BAD_DATA, "%s: tensor %s: element %" PRIu64 " is %g", from->name, wanted->name, i,
+                            (double)out->data[i]);
     return CDU_OK;
 }
 
-cdu_status cdu_model_take(const char *name, const cdu_safe_file *file, cdu_model_about *about, cdu_weights *weights, cdu_error *error)
+cdu_status cdu_model_take(const char *name, const cdu_safe_file *file, cdu_model_about *about, cdu_weights *weights,
+                          cdu_error *error)
 {
     cdu_layer layers[CDU_LAYERS];
     cdu_layer_tensor tensors[CDU_LAYER_TENSORS];
@@ -256,7 +274,9 @@ static cdu_status refuse_strangers(const char *path, const cdu_safe_file *file, 
         const char *name = file->tensors[i].name;
         size_t length = strlen(name), end = sizeof counter - 1;
         if (cdu_weights_find(weights, name) || (length > end && !strcmp(name + length - end, counter))) continue;
-        return cdu_fail(error, CDU_BAD_DATA, "%s: tensor '%.80s' has no place in the network that the settings in its __metadata__ describe", path, name);
+        return cdu_fail(error, CDU_BAD_DATA,
+                        "%s: tensor '%.80s' has no place in the network that the settings in its __metadata__ describe", path,
+                        name);
     }
     return CDU_OK;
 }

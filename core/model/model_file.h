@@ -11,6 +11,7 @@ cdu_status cdu_model_describe(cdu_safe_file *file, const cdu_model_about *about,
 cdu_status cdu_model_add_tensors(cdu_safe_file *file, const cdu_model_settings *settings, const cdu_weights *weights,
                                  const int64_t *batches, cdu_error *error);
 /* Settings and weights out of a file that was read; other tensors and metadata are left alone. `name` is for words. */
-cdu_status cdu_model_take(const char *name, const cdu_safe_file *file, cdu_model_about *about, cdu_weights *weights, cdu_error *error);
+cdu_status cdu_model_take(const char *name, const cdu_safe_file *file, cdu_model_about *about, cdu_weights *weights,
+                          cdu_error *error);
 
 #endif

@@ -15,8 +15,10 @@
 enum { HEADER_LIMIT = 100000000, TENSOR_LIMIT = 65536, DEPTH_LIMIT = 3, RANK_LIMIT = 8 };
 static const uint64_t file_limit = (uint64_t)16 << 30;
 static const char metadata_key[] = "__metadata__", checksum_key[] = "checksum";
-static const struct { const char *name; uint32_t bytes; } types[] = {
-    [CDU_SAFE_F32] = {"F32", 4}, [CDU_SAFE_I64] = {"I64", 8}, [CDU_SAFE_U64] = {"U64", 8}, [CDU_SAFE_U8] = {"U8", 1}};
+static const struct {
+    const char *name;
+    uint32_t bytes;
+} types[] = {[CDU_SAFE_F32] = {"F32", 4}, [CDU_SAFE_I64] = {"I64", 8}, [CDU_SAFE_U64] = {"U64", 8}, [CDU_SAFE_U8] = {"U8", 1}};
 enum { TYPES = sizeof types / sizeof *types };
 
 void cdu_safe_free(cdu_safe_file *file)
@@ -54,8 +56,8 @@ static cdu_status room_for_one(void *array, size_t count, size_t size, cdu_error
     return cdu_grow(array, &capacity, count ? 2 * count : 1, size, error);
 }
 
-cdu_status cdu_safe_add(cdu_safe_file *file, const char *name, cdu_safe_type type, const uint64_t *dims, uint32_t rank, const void *data,
-                        cdu_error *error)
+cdu_status cdu_safe_add(cdu_safe_file *file, const char *name, cdu_safe_type type, const uint64_t *dims, uint32_t rank,
+                        const void *data, cdu_error *error)
 {
     if (rank > RANK_LIMIT) return cdu_fail(error, CDU_FAILED, "tensor %s has %u dimensions, more than %d", name, rank, RANK_LIMIT);
     CDU_TRY(room_for_one(&file->tensors, file->tensor_count, sizeof *file->tensors, error));
@@ -102,8 +104,10 @@ static cdu_status check_brackets(const char *name, const char *header, size_t le
     for (size_t i = 0; i < length; i++) {
         char c = header[i];
         if (text) {
-            if (c == '\\') i++;
-            else if (c == '"') text = false;
+            if (c == '\\')
+                i++;
+            else if (c == '"')
+                text = false;
             continue;
         }
         if (c == '"') text = true;
@@ -123,8 +127,8 @@ static cdu_status whole_number(const json_t *value, uint64_t *out)
     return CDU_OK;
 }
 
-static cdu_status read_tensor(const char *file, const char *name, const json_t *entry, const char *data, uint64_t size, uint64_t *begin,
-                              cdu_safe_file *out, cdu_error *error)
+static cdu_status read_tensor(const char *file, const char *name, const json_t *entry, const char *data, uint64_t size,
+                              uint64_t *begin, cdu_safe_file *out, cdu_error *error)
 {
     const json_t *type = json_object_get(entry, "dtype"), *shape = json_object_get(entry, "shape");
     const json_t *offsets = json_object_get(entry, "data_offsets");
@@ -136,25 +140,29 @@ static cdu_status read_tensor(const char *file, const char *name, const json_t *
         return cdu_fail(error, CDU_BAD_DATA, "%s: tensor '%.80s' is of type '%.20s'; F32, I64, U64 and U8 are known", file, name,
                         json_string_value(type));
     if (json_array_size(shape) > RANK_LIMIT)
-        return cdu_fail(error, CDU_BAD_DATA, "%s: tensor '%.80s' has %zu dimensions, more than %d", file, name, json_array_size(shape), RANK_LIMIT);
+        return cdu_fail(error, CDU_BAD_DATA, "%s: tensor '%.80s' has %zu dimensions, more than %d", file, name,
+                        json_array_size(shape), RANK_LIMIT);
     uint64_t dims[RANK_LIMIT], from, to;
     for (size_t i = 0; i < json_array_size(shape); i++)
         if (whole_number(json_array_get(shape, i), &dims[i]) != CDU_OK)
             return cdu_fail(error, CDU_BAD_DATA, "%s: tensor '%.80s': dimension %zu is no whole number", file, name, i);
-    if (whole_number(json_array_get(offsets, 0), &from) != CDU_OK || whole_number(json_array_get(offsets, 1), &to) != CDU_OK || from > to ||
-        to > size)
-        return cdu_fail(error, CDU_BAD_DATA, "%s: tensor '%.80s': its data_offsets do not lie within the %" PRIu64 " bytes of data", file, name,
-                        size);
+    if (whole_number(json_array_get(offsets, 0), &from) != CDU_OK || whole_number(json_array_get(offsets, 1), &to) != CDU_OK ||
+        from > to || to > size)
+        return cdu_fail(error, CDU_BAD_DATA, "%s: tensor '%.80s': its data_offsets do not lie within the %" PRIu64 " bytes of data",
+                        file, name, size);
     cdu_status status = cdu_safe_add(out, name, (cdu_safe_type)kind, dims, (uint32_t)json_array_size(shape), data + from, error);
     if (status != CDU_OK) return error ? cdu_error_prefix(error, "%s", file) : status;
     if (out->tensors[out->tensor_count - 1].bytes != to - from)
-        return cdu_fail(error, CDU_BAD_DATA, "%s: tensor '%.80s' has %" PRIu64 " bytes, its shape needs %" PRIu64, file, name, to - from,
-                        out->tensors[out->tensor_count - 1].bytes);
+        return cdu_fail(error, CDU_BAD_DATA, "%s: tensor '%.80s' has %" PRIu64 " bytes, its shape needs %" PRIu64, file, name,
+                        to - from, out->tensors[out->tensor_count - 1].bytes);
     *begin = from;
     return CDU_OK;
 }
 
-typedef struct { uint64_t begin, end; const char *name; } extent;
+typedef struct {
+    uint64_t begin, end;
+    const char *name;
+} extent;
 
 static int compare_extents(const void *a, const void *b)
 {
@@ -170,12 +178,15 @@ static cdu_status check_cover(const char *file, extent *extents, size_t count, u
     qsort(extents, count, sizeof *extents, compare_extents);
     for (size_t i = 0; i < count; i++) {
         if (extents[i].begin != at)
-            return cdu_fail(error, CDU_BAD_DATA, "%s: tensor '%.80s' begins at data byte %" PRIu64 ", which %s the tensor before it, ending at %" PRIu64,
-                            file, extents[i].name, extents[i].begin, extents[i].begin < at ? "overlaps" : "leaves a hole behind", at);
+            return cdu_fail(error, CDU_BAD_DATA,
+                            "%s: tensor '%.80s' begins at data byte %" PRIu64 ", which %s the tensor before it, ending at %" PRIu64,
+                            file, extents[i].name, extents[i].begin, extents[i].begin < at ? "overlaps" : "leaves a hole behind",
+                            at);
         at = extents[i].end;
     }
     if (at == size) return CDU_OK;
-    return cdu_fail(error, CDU_BAD_DATA, "%s: %" PRIu64 " bytes behind the last tensor's end at data byte %" PRIu64, file, size - at, at);
+    return cdu_fail(error, CDU_BAD_DATA, "%s: %" PRIu64 " bytes behind the last tensor's end at data byte %" PRIu64, file,
+                    size - at, at);
 }
 
 static cdu_status read_metadata(const char *file, json_t *entries, cdu_safe_file *out, cdu_error *error)
@@ -183,7 +194,8 @@ static cdu_status read_metadata(const char *file, json_t *entries, cdu_safe_file
     const char *key;
     json_t *value;
     if (!json_is_object(entries)) return cdu_fail(error, CDU_BAD_DATA, "%s: __metadata__ is not an object", file);
-    json_object_foreach(entries, key, value) {
+    json_object_foreach(entries, key, value)
+    {
         if (!json_is_string(value)) return cdu_fail(error, CDU_BAD_DATA, "%s: __metadata__ '%.80s' is not a string", file, key);
         CDU_TRY(append_entry(out, key, json_string_value(value), error)); /* jansson has refused a key that is there twice */
     }
@@ -198,7 +210,8 @@ static cdu_status read_header(const char *file, json_t *root, const char *data, 
     if (!json_is_object(root)) return cdu_fail(error, CDU_BAD_DATA, "%s: byte 8: the header is not a JSON object", file);
     CDU_TRY(cdu_allocate(&extents, json_object_size(root) + 1, sizeof *extents, error));
     cdu_status status = CDU_OK;
-    json_object_foreach(root, key, value) {
+    json_object_foreach(root, key, value)
+    {
         uint64_t begin = 0;
         if (!strcmp(key, metadata_key)) {
             status = read_metadata(file, value, out, error);
@@ -220,12 +233,14 @@ cdu_status cdu_safe_parse(const char *name, const char *bytes, size_t size, cdu_
     uint64_t length = 0;
     for (int i = 7; i >= 0; i--) length = length << 8 | (unsigned char)bytes[i];
     if (length > HEADER_LIMIT || length > size - 8)
-        return cdu_fail(error, CDU_BAD_DATA, "%s: byte 0: the header's length, %" PRIu64 ", is more than the file has (%zu) or may have (%d)", name,
+        return cdu_fail(error, CDU_BAD_DATA,
+                        "%s: byte 0: the header's length, %" PRIu64 ", is more than the file has (%zu) or may have (%d)", name,
                         length, size - 8, HEADER_LIMIT);
     CDU_TRY(check_brackets(name, bytes + 8, (size_t)length, error));
     json_error_t fault;
     json_t *root = json_loadb(bytes + 8, (size_t)length, JSON_REJECT_DUPLICATES, &fault);
-    if (!root) return cdu_fail(error, CDU_BAD_DATA, "%s: byte %d: the header is broken: %.120s", name, fault.position + 8, fault.text);
+    if (!root)
+        return cdu_fail(error, CDU_BAD_DATA, "%s: byte %d: the header is broken: %.120s", name, fault.position + 8, fault.text);
     cdu_status status = read_header(name, root, bytes + 8 + length, size - 8 - length, out, error);
     json_decref(root);
     if (status != CDU_OK) cdu_safe_free(out);
@@ -239,8 +254,10 @@ cdu_status cdu_safe_read(const char *path, cdu_safe_file *out, cdu_error *error)
     *out = (cdu_safe_file){0};
     CDU_TRY(cdu_file_read(path, file_limit, &bytes, &size, error));
     cdu_status status = cdu_safe_parse(path, bytes, size, out, error);
-    if (status == CDU_OK) out->memory = bytes;
-    else free(bytes);
+    if (status == CDU_OK)
+        out->memory = bytes;
+    else
+        free(bytes);
     return status;
 }
 

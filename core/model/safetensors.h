@@ -9,12 +9,23 @@
 #include "cdunet/error.h"
 
 typedef enum { CDU_SAFE_F32, CDU_SAFE_I64, CDU_SAFE_U64, CDU_SAFE_U8 } cdu_safe_type;
-typedef struct { char *name; cdu_safe_type type; uint64_t dims[8]; uint32_t rank; const void *data; uint64_t bytes; } cdu_safe_tensor;
-typedef struct { char *key, *value; } cdu_safe_entry;
 typedef struct {
-    cdu_safe_tensor *tensors; size_t tensor_count;
-    cdu_safe_entry *metadata; size_t metadata_count;
-    char *memory;                              /* the file's bytes, which tensors point into; null when written by the caller */
+    char *name;
+    cdu_safe_type type;
+    uint64_t dims[8];
+    uint32_t rank;
+    const void *data;
+    uint64_t bytes;
+} cdu_safe_tensor;
+typedef struct {
+    char *key, *value;
+} cdu_safe_entry;
+typedef struct {
+    cdu_safe_tensor *tensors;
+    size_t tensor_count;
+    cdu_safe_entry *metadata;
+    size_t metadata_count;
+    char *memory; /* the file's bytes, which tensors point into; null when written by the caller */
 } cdu_safe_file;
 
 /* Refuses, with the byte offset or the tensor's name: a header longer than the file or 100 MB, broken or deep JSON, duplicate names, unknown
@@ -30,8 +41,8 @@ const char *cdu_safe_metadata(const cdu_safe_file *file, const char *key);
 /* Null where there is no such tensor. */
 const cdu_safe_tensor *cdu_safe_find(const cdu_safe_file *file, const char *name);
 /* For building a file to write: name, key and value are copied, data stay the caller's. */
-cdu_status cdu_safe_add(cdu_safe_file *file, const char *name, cdu_safe_type type, const uint64_t *dims, uint32_t rank, const void *data,
-                        cdu_error *error);
+cdu_status cdu_safe_add(cdu_safe_file *file, const char *name, cdu_safe_type type, const uint64_t *dims, uint32_t rank,
+                        const void *data, cdu_error *error);
 cdu_status cdu_safe_set(cdu_safe_file *file, const char *key, const char *value, cdu_error *error);
 
 /* The metadata key "checksum" holds XXH3 (64 bits, hexadecimal) of all else: names, types, shapes, data, metadata. */

@@ -92,7 +92,8 @@ static bool has_weights(const cdu_value_info *info)
     return info->kind == CDU_VALUE_PARAMETER || info->kind == CDU_VALUE_STATE;
 }
 
-static cdu_status find_weight(const cdu_weights *weights, const char *name, uint64_t count, const cdu_weight **out, cdu_error *error)
+static cdu_status find_weight(const cdu_weights *weights, const char *name, uint64_t count, const cdu_weight **out,
+                              cdu_error *error)
 {
     *out = cdu_weights_find(weights, name);
     if (!*out) return cdu_fail(error, CDU_BAD_DATA, "the weights have no tensor %s", name);
@@ -147,7 +148,9 @@ static cdu_status write_named(const cdu_graph *graph, cdu_program *program, cons
 enum { CONV_WEIGHT, CONV_BIAS, NORM_WEIGHT, NORM_BIAS, NORM_MEAN, NORM_VARIANCE };
 
 /* Room for one layer: folded weight, and per filter bias, scale, shift. */
-typedef struct { float *weight, *bias, *scale, *shift; } folded;
+typedef struct {
+    float *weight, *bias, *scale, *shift;
+} folded;
 
 static cdu_status fold_layer(const cdu_graph *graph, cdu_program *program, const cdu_layer *layer, const cdu_weights *weights,
                              folded *room, cdu_error *error)

@@ -33,7 +33,9 @@ static cdu_status check_finite(const cdu_checkpoint *checkpoint, cdu_error *erro
         for (uint32_t d = 0; d < weight->rank; d++) count *= weight->dims[d];
         for (uint64_t k = 0; k < count; k++)
             if (!isfinite(weight->data[k]))
-                return cdu_fail(error, CDU_FAILED, "after step %" PRIu64 " weight %" PRIu64 " of %s is %g: no checkpoint is written; lower the learning rate",
+                return cdu_fail(error, CDU_FAILED,
+                                "after step %" PRIu64 " weight %" PRIu64
+                                " of %s is %g: no checkpoint is written; lower the learning rate",
                                 checkpoint->step, k, weight->name, (double)weight->data[k]);
     }
     return CDU_OK;
@@ -93,7 +95,8 @@ static cdu_status get_count(const cdu_safe_file *file, const char *path, const c
 {
     const char *text = cdu_safe_metadata(file, key);
     char *end;
-    if (!text || text[0] < '0' || text[0] > '9') return cdu_fail(error, CDU_BAD_DATA, "%s: is no checkpoint: __metadata__ has no number '%s'", path, key);
+    if (!text || text[0] < '0' || text[0] > '9')
+        return cdu_fail(error, CDU_BAD_DATA, "%s: is no checkpoint: __metadata__ has no number '%s'", path, key);
     *out = strtoull(text, &end, 10);
     return *end ? cdu_fail(error, CDU_BAD_DATA, "%s: __metadata__ '%s' is no number", path, key) : CDU_OK;
 }
@@ -155,6 +158,7 @@ cdu_status cdu_checkpoint_match(const cdu_checkpoint *checkpoint, const char *no
     while (*then && *then == *now) then++, now++;
     if (*then == *now) return CDU_OK;
     while (then > checkpoint->settings && then[-1] != ' ') then--, now--;
-    return cdu_fail(error, CDU_USAGE, "the run was begun with %.*s, now it is %.*s: resume with the same settings, or begin another run",
+    return cdu_fail(error, CDU_USAGE,
+                    "the run was begun with %.*s, now it is %.*s: resume with the same settings, or begin another run",
                     (int)strcspn(then, " "), then, (int)strcspn(now, " "), now);
 }

@@ -13,13 +13,13 @@ enum { CDU_RUN_SETTINGS = 1024 };
 typedef struct {
     cdu_model_about about;
     cdu_weights weights;
-    float *momentum;                   /* the flat arena */
+    float *momentum; /* the flat arena */
     uint64_t momentum_count;
-    uint64_t step;                     /* steps done */
-    uint64_t validated_step;           /* 0: not yet */
+    uint64_t step;           /* steps done */
+    uint64_t validated_step; /* 0: not yet */
     uint64_t best_step;
-    double best;                       /* macro F1; negative: none yet */
-    char settings[CDU_RUN_SETTINGS];   /* "key=value key=value": what must be the same to go on */
+    double best;                     /* macro F1; negative: none yet */
+    char settings[CDU_RUN_SETTINGS]; /* "key=value key=value": what must be the same to go on */
 } cdu_checkpoint;
 
 /* CDU_CANNOT_WRITE leaves the checkpoint that was there. CDU_FAILED where a weight is not finite: such a state is not worth keeping. */

@@ -13,12 +13,14 @@
 
 static cdu_status refuse_old_run(const char *folder, cdu_error *error)
 {
-    static const char *const names[] = {"checkpoint.safetensors", "checkpoint-previous.safetensors", "model.safetensors", "log.csv"};
+    static const char *const names[] = {"checkpoint.safetensors", "checkpoint-previous.safetensors", "model.safetensors",
+                                        "log.csv"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char path[CDU_PATH_LIMIT];
         CDU_TRY(cdu_path_join(path, folder, names[i], error));
         if (cdu_file_exists(path))
-            return cdu_fail(error, CDU_USAGE, "%s: a run lies here already (%s): go on with it by --resume, or name another folder", folder, names[i]);
+            return cdu_fail(error, CDU_USAGE, "%s: a run lies here already (%s): go on with it by --resume, or name another folder",
+                            folder, names[i]);
     }
     return CDU_OK;
 }
@@ -32,9 +34,12 @@ cdu_status cdu_run_folder_lock(const char *folder, bool resume, int *lock, cdu_e
     if (*lock < 0) return cdu_fail(error, CDU_CANNOT_WRITE, "%s: cannot be written: %s", path, strerror(errno));
     cdu_status status = CDU_OK;
     if (flock(*lock, LOCK_EX | LOCK_NB) != 0)
-        status = cdu_fail(error, CDU_CANNOT_WRITE, errno == EWOULDBLOCK ? "%s: another process trains here: wait for it, or name another folder"
-                                                                        : "%s: its lock cannot be taken", folder);
-    else if (!resume) status = refuse_old_run(folder, error);
+        status = cdu_fail(error, CDU_CANNOT_WRITE,
+                          errno == EWOULDBLOCK ? "%s: another process trains here: wait for it, or name another folder"
+                                               : "%s: its lock cannot be taken",
+                          folder);
+    else if (!resume)
+        status = refuse_old_run(folder, error);
     if (status != CDU_OK) cdu_run_folder_unlock(*lock);
     return status;
 }

@@ -27,15 +27,15 @@ struct cdu_loader {
     cdu_loader_settings settings;
     cdu_slide_pool *pool;
     ring_batch ring[RING];
-    uint32_t *order;               /* of order_epoch */
+    uint32_t *order; /* of order_epoch */
     uint64_t order_epoch;
     uint64_t steps_per_epoch;
-    uint64_t next;                 /* position not yet handed out */
-    uint64_t opened, consumed;     /* batches laid out in the ring; batches given back by the consumer */
-    atomic_bool *unreadable;       /* tiles */
-    bool *warned;                  /* slides */
+    uint64_t next;             /* position not yet handed out */
+    uint64_t opened, consumed; /* batches laid out in the ring; batches given back by the consumer */
+    atomic_bool *unreadable;   /* tiles */
+    bool *warned;              /* slides */
     cdu_status status;
-    uint64_t failed;               /* position of the failure */
+    uint64_t failed; /* position of the failure */
     cdu_error error;
     bool quit, holding;
     pthread_mutex_t lock;
@@ -84,17 +84,17 @@ static void pack(const uint8_t *rgb, const uint8_t *labels, uint32_t size, uint3
     for (uint32_t y = 0; y < size; y++)
         for (uint32_t x = 0; x < size; x++) {
             size_t from = (size_t)(flips & 2 ? size - 1 - y : y) * size + (flips & 1 ? size - 1 - x : x);
-            out[(size_t)y * size + x] = rgb[3 * from] | (uint32_t)rgb[3 * from + 1] << 8 | (uint32_t)rgb[3 * from + 2] << 16 |
-                                        (uint32_t)labels[from] << 24;
+            out[(size_t)y * size + x] =
+                rgb[3 * from] | (uint32_t)rgb[3 * from + 1] << 8 | (uint32_t)rgb[3 * from + 2] << 16 | (uint32_t)labels[from] << 24;
         }
 }
 
-static cdu_status read_from(const cdu_labelled_slide *slide, const cdu_tile_index *index, const cdu_tile *tile, uint8_t *rgb, uint8_t *labels,
-                            uint8_t unannotated, cdu_error *error)
+static cdu_status read_from(const cdu_labelled_slide *slide, const cdu_tile_index *index, const cdu_tile *tile, uint8_t *rgb,
+                            uint8_t *labels, cdu_error *error)
 {
     uint32_t size = index->size;
     CDU_TRY(cdu_slide_read(slide->slide, index->mpp, tile->x, tile->y, size, size, rgb, error));
-    if (!slide->labels) return memset(labels, unannotated, (size_t)size * size), CDU_OK;
+    if (!slide->labels) return memset(labels, CDU_EXCLUDED, (size_t)size * size), CDU_OK;
     double scale = index->mpp / cdu_slide_info_of(slide->slide).mpp;
     return cdu_label_source_read(slide->labels, scale, tile->x, tile->y, size, size, labels, error);
 }
@@ -105,16 +105,15 @@ static cdu_status read_tile(cdu_loader *l, uint32_t which, uint8_t *rgb, uint8_t
 {
     const cdu_tile *tile = &l->index->tiles[which];
     const cdu_labelled_slide *shared;
-    uint8_t unannotated = CDU_EXCLUDED;
     cdu_status status = cdu_slide_pool_acquire(l->pool, tile->slide, &shared, error);
     if (status == CDU_OK) {
-        status = read_from(shared, l->index, tile, rgb, labels, unannotated, error);
+        status = read_from(shared, l->index, tile, rgb, labels, error);
         cdu_slide_pool_release(l->pool, tile->slide);
     }
     if (status != CDU_BAD_DATA) return status;
     cdu_labelled_slide fresh;
     CDU_TRY(cdu_labelled_slide_open(l->study, &l->study->slides[tile->slide], &fresh, error));
-    status = read_from(&fresh, l->index, tile, rgb, labels, unannotated, error);
+    status = read_from(&fresh, l->index, tile, rgb, labels, error);
     cdu_labelled_slide_close(&fresh);
     return status;
 }
@@ -175,8 +174,10 @@ static void *work(void *argument)
                  batch->pixels + place * area);
         pthread_mutex_lock(&l->lock);
         batch->tiles[place] = which;
-        if (status != CDU_OK) note_failure(l, position, status, &error);
-        else batch->done++;
+        if (status != CDU_OK)
+            note_failure(l, position, status, &error);
+        else
+            batch->done++;
         pthread_cond_broadcast(&l->changed);
     }
     pthread_mutex_unlock(&l->lock);
@@ -205,12 +206,13 @@ static cdu_status allocate_all(cdu_loader *l, cdu_error *error)
     return cdu_slide_pool_create(l->study, OPEN_SLIDES, &l->pool, error);
 }
 
-cdu_status cdu_loader_create(const cdu_study *study, const cdu_tile_index *index, const cdu_loader_settings *settings, cdu_loader **out,
-                             cdu_error *error)
+cdu_status cdu_loader_create(const cdu_study *study, const cdu_tile_index *index, const cdu_loader_settings *settings,
+                             cdu_loader **out, cdu_error *error)
 {
     cdu_loader *l;
     *out = NULL;
-    if (!settings->batch || !index->count) return cdu_fail(error, CDU_USAGE, "a batch of %u of %zu tiles", settings->batch, index->count);
+    if (!settings->batch || !index->count)
+        return cdu_fail(error, CDU_USAGE, "a batch of %u of %zu tiles", settings->batch, index->count);
     CDU_TRY(cdu_allocate(&l, 1, sizeof *l, error));
     l->study = study;
     l->index = index;

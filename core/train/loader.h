@@ -10,14 +10,15 @@ typedef struct cdu_loader cdu_loader;
 typedef struct {
     uint64_t seed;
     uint32_t batch;
-    uint32_t threads;      /* 0: as many as processors */
+    uint32_t threads; /* 0: as many as processors */
     bool flip;
-    uint64_t first;        /* step at which to begin: 0, or where a run is resumed */
+    uint64_t first; /* step at which to begin: 0, or where a run is resumed */
 } cdu_loader_settings;
 
 typedef struct {
-    const uint32_t *pixels;   /* batch x size x size of R | G << 8 | B << 16 | class << 24 (255: ignored), as cdu_tile_input takes them */
-    const uint32_t *tiles;    /* batch indices into the tile index */
+    const uint32_t
+        *pixels; /* batch x size x size of R | G << 8 | B << 16 | class << 24 (255: ignored), as cdu_tile_input takes them */
+    const uint32_t *tiles; /* batch indices into the tile index */
     uint64_t step, epoch;
 } cdu_batch;
 
@@ -26,8 +27,8 @@ typedef struct {
 uint64_t cdu_loader_steps_per_epoch(size_t tiles, uint32_t batch);
 
 /* Study and index must outlive the loader. */
-cdu_status cdu_loader_create(const cdu_study *study, const cdu_tile_index *index, const cdu_loader_settings *settings, cdu_loader **out,
-                             cdu_error *error);
+cdu_status cdu_loader_create(const cdu_study *study, const cdu_tile_index *index, const cdu_loader_settings *settings,
+                             cdu_loader **out, cdu_error *error);
 void cdu_loader_destroy(cdu_loader *loader);
 /* The next batch, in order; the loader's memory, valid until the next call. A tile that cannot be read (a corrupt slide) is replaced
  * by the next readable one of the index, with one warning a slide; CDU_BAD_DATA where no tile can be read. One caller. */

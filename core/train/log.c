@@ -13,7 +13,11 @@
 
 static const uint64_t log_limit = (uint64_t)1 << 30;
 
-struct cdu_train_log { FILE *file; char path[CDU_PATH_LIMIT]; uint32_t classes; };
+struct cdu_train_log {
+    FILE *file;
+    char path[CDU_PATH_LIMIT];
+    uint32_t classes;
+};
 
 /* Class names with quotes and commas are quoted as CSV wants. */
 static void print_name(FILE *file, const char *name)
@@ -58,8 +62,8 @@ static cdu_status cut(const char *path, uint64_t step, bool validated, cdu_error
     return status;
 }
 
-cdu_status cdu_train_log_open(const char *folder, const cdu_study *study, bool resume, uint64_t step, bool validated, cdu_train_log **out,
-                              cdu_error *error)
+cdu_status cdu_train_log_open(const char *folder, const cdu_study *study, bool resume, uint64_t step, bool validated,
+                              cdu_train_log **out, cdu_error *error)
 {
     cdu_train_log *log;
     CDU_TRY(cdu_allocate(&log, 1, sizeof *log, error));
@@ -68,7 +72,8 @@ cdu_status cdu_train_log_open(const char *folder, const cdu_study *study, bool r
     if (append) status = cut(log->path, step, validated, error);
     log->file = status == CDU_OK ? fopen(log->path, append ? "ae" : "we") : NULL;
     log->classes = (uint32_t)study->class_count;
-    if (status == CDU_OK && !log->file) status = cdu_fail(error, CDU_CANNOT_WRITE, "%s: cannot be written: %s", log->path, strerror(errno));
+    if (status == CDU_OK && !log->file)
+        status = cdu_fail(error, CDU_CANNOT_WRITE, "%s: cannot be written: %s", log->path, strerror(errno));
     if (status == CDU_OK && (!append || ftell(log->file) == 0)) {
         fputs("step,epoch,loss,learning rate,seconds,macro F1", log->file);
         for (size_t c = 0; c < study->class_count; c++) print_name(log->file, study->classes[c].name);
@@ -87,7 +92,8 @@ void cdu_train_log_close(cdu_train_log *log)
     free(log);
 }
 
-cdu_status cdu_train_log_step(cdu_train_log *log, uint64_t step, uint64_t epoch, double loss, double rate, double seconds, cdu_error *error)
+cdu_status cdu_train_log_step(cdu_train_log *log, uint64_t step, uint64_t epoch, double loss, double rate, double seconds,
+                              cdu_error *error)
 {
     fprintf(log->file, "%" PRIu64 ",%" PRIu64 ",%.9g,%.9g,%.4f,", step, epoch, loss, rate, seconds);
     for (uint32_t c = 0; c < log->classes; c++) fputc(',', log->file);
@@ -97,12 +103,14 @@ cdu_status cdu_train_log_step(cdu_train_log *log, uint64_t step, uint64_t epoch,
 
 static void print_score(FILE *file, double score)
 {
-    if (isnan(score)) fputc(',', file);
-    else fprintf(file, ",%.6f", score);
+    if (isnan(score))
+        fputc(',', file);
+    else
+        fprintf(file, ",%.6f", score);
 }
 
-cdu_status cdu_train_log_validation(cdu_train_log *log, uint64_t step, uint64_t epoch, const cdu_confusion *confusion, double seconds,
-                                    cdu_error *error)
+cdu_status cdu_train_log_validation(cdu_train_log *log, uint64_t step, uint64_t epoch, const cdu_confusion *confusion,
+                                    double seconds, cdu_error *error)
 {
     fprintf(log->file, "%" PRIu64 ",%" PRIu64 ",,,%.4f", step, epoch, seconds);
     print_score(log->file, cdu_confusion_macro_f1(confusion));

@@ -10,7 +10,7 @@ typedef struct {
     pthread_mutex_t opening;
     cdu_labelled_slide open;
     uint32_t users;
-    uint64_t used;             /* pool's clock */
+    uint64_t used; /* pool's clock */
     bool is_open;
 } slot;
 
@@ -19,7 +19,7 @@ struct cdu_slide_pool {
     slot *slots;
     uint32_t limit, open;
     uint64_t clock;
-    pthread_mutex_t lock;      /* all of slots but for `opening` */
+    pthread_mutex_t lock; /* all of slots but for `opening` */
 };
 
 cdu_status cdu_slide_pool_create(const cdu_study *study, uint32_t limit, cdu_slide_pool **out, cdu_error *error)

@@ -41,7 +41,7 @@ typedef struct {
     cdu_train_log *log;
     cdu_segmenter *segmenter;
     size_t validation_slides;
-    cdu_checkpoint state;          /* its weights and momentum are those of the last save */
+    cdu_checkpoint state; /* its weights and momentum are those of the last save */
     uint64_t steps_per_epoch, first_step, last_step, saved_step;
     double saved_at, train_seconds, timed_seconds;
     uint64_t timed_steps;
@@ -74,7 +74,8 @@ static cdu_status read_study(run *r, cdu_error *error)
     if (o->batch) s->train.batch = o->batch;
     if (o->width) s->model.width = o->width;
     if (o->seed_given) s->train.seed = o->seed;
-    if (!s->train.epochs || !s->train.batch) return cdu_fail(error, CDU_USAGE, "%u epochs of batches of %u: both must be at least 1", s->train.epochs, s->train.batch);
+    if (!s->train.epochs || !s->train.batch)
+        return cdu_fail(error, CDU_USAGE, "%u epochs of batches of %u: both must be at least 1", s->train.epochs, s->train.batch);
     return CDU_OK;
 }
 
@@ -88,7 +89,8 @@ static cdu_status describe(const run *r, cdu_model_about *about, cdu_error *erro
     for (size_t c = 0; c < s->class_count; c++) {
         int used = snprintf(about->class_names[c], sizeof about->class_names[c], "%s", s->classes[c].name);
         if (used >= (int)sizeof about->class_names[c])
-            return cdu_fail(error, CDU_BAD_DATA, "%s: class name '%s' is longer than %zu bytes", s->path, s->classes[c].name, sizeof about->class_names[c] - 1);
+            return cdu_fail(error, CDU_BAD_DATA, "%s: class name '%s' is longer than %zu bytes", s->path, s->classes[c].name,
+                            sizeof about->class_names[c] - 1);
         memcpy(about->class_colors[c], s->classes[c].color, 3);
     }
     return CDU_OK;
@@ -110,10 +112,11 @@ static void settings_text(const run *r, char text[CDU_RUN_SETTINGS])
              "learning-rate=%.17g learning-rate-batch=%u momentum=%.17g median-frequency=%d loss-mean=%s seed=%" PRIu64 " flip=%d "
              "validate-every=%u tiles=%zu tile-index=%016" PRIx64,
              m->kind == CDU_MODEL_UNET ? "unet" : "cdunet", m->width, m->depth, m->classes, m->cd_filters[0], m->cd_filters[1],
-             m->bgr ? "bgr" : "rgb", m->relu_before_batch_norm ? "relu-bn" : "bn-relu", m->cd_relu_before_batch_norm ? "relu-bn" : "bn-relu",
-             s->tiles.mpp, s->tiles.size, s->train.batch, s->train.learning_rate, s->train.learning_rate_batch, s->train.momentum,
-             s->train.median_frequency, s->train.mean_of_pixels ? "pixels" : "class-weights", s->train.seed, s->augment.flip,
-             s->train.validate_every, r->index.count, (uint64_t)hash);
+             m->bgr ? "bgr" : "rgb", m->relu_before_batch_norm ? "relu-bn" : "bn-relu",
+             m->cd_relu_before_batch_norm ? "relu-bn" : "bn-relu", s->tiles.mpp, s->tiles.size, s->train.batch,
+             s->train.learning_rate, s->train.learning_rate_batch, s->train.momentum, s->train.median_frequency,
+             s->train.mean_of_pixels ? "pixels" : "class-weights", s->train.seed, s->augment.flip, s->train.validate_every,
+             r->index.count, (uint64_t)hash);
 }
 
 static cdu_status build_index(run *r, cdu_error *error)
@@ -126,12 +129,14 @@ static cdu_status build_index(run *r, cdu_error *error)
     char text[512] = "";
     for (size_t c = 0; c < r->study->class_count; c++) {
         size_t used = strlen(text);
-        snprintf(text + used, sizeof text - used, "%s%s %.3g", c ? ", " : "", r->study->classes[c].name, (double)r->class_weights[c]);
+        snprintf(text + used, sizeof text - used, "%s%s %.3g", c ? ", " : "", r->study->classes[c].name,
+                 (double)r->class_weights[c]);
     }
-    cdu_log(CDU_LOG_INFO, "%zu training tiles of %u pixels at %g um/px, %" PRIu64 " steps an epoch; class weights: %s", r->index.count,
-            r->index.size, r->index.mpp, r->steps_per_epoch, text);
+    cdu_log(CDU_LOG_INFO, "%zu training tiles of %u pixels at %g um/px, %" PRIu64 " steps an epoch; class weights: %s",
+            r->index.count, r->index.size, r->index.mpp, r->steps_per_epoch, text);
     r->validation_slides = cdu_validation_slides(r->study);
-    if (!r->validation_slides) cdu_log(CDU_LOG_WARNING, "the study has no annotated validation slide: the last weights are kept instead of the best");
+    if (!r->validation_slides)
+        cdu_log(CDU_LOG_WARNING, "the study has no annotated validation slide: the last weights are kept instead of the best");
     return CDU_OK;
 }
 
@@ -143,7 +148,8 @@ static cdu_status build_program(run *r, cdu_error *error)
     r->gpu_open = true;
     cdu_log(CDU_LOG_INFO, "%s: %s", r->gpu.id, r->gpu.info.name);
     CDU_TRY(cdu_graph_create(&r->graph, error));
-    CDU_TRY(cdu_model_build_training(r->graph, &s->model, s->train.batch, s->tiles.size, s->tiles.size, s->train.mean_of_pixels, &r->values, error));
+    CDU_TRY(cdu_model_build_training(r->graph, &s->model, s->train.batch, s->tiles.size, s->tiles.size, s->train.mean_of_pixels,
+                                     &r->values, error));
     cdu_log(CDU_LOG_INFO, "%s of %" PRIu64 " parameters, batch of %u tiles", s->model.kind == CDU_MODEL_UNET ? "UNET" : "CD-UNET",
             cdu_model_parameters(&s->model), s->train.batch);
     CDU_TRY(cdu_program_create(r->graph, &r->gpu, &options, &r->program, error));
@@ -162,7 +168,8 @@ static cdu_status begin_state(run *r, cdu_error *error)
         CDU_TRY(cdu_checkpoint_match(state, settings, error));
         uint64_t elements = cdu_program_arena_elements(r->program, CDU_ARENA_MOMENTUM);
         if (state->momentum_count != elements)
-            return cdu_fail(error, CDU_BAD_DATA, "%s: the checkpoint's momentum has %" PRIu64 " elements, the network needs %" PRIu64,
+            return cdu_fail(error, CDU_BAD_DATA,
+                            "%s: the checkpoint's momentum has %" PRIu64 " elements, the network needs %" PRIu64,
                             r->options->folder, state->momentum_count, elements);
         CDU_TRY(cdu_program_write_arena(r->program, CDU_ARENA_MOMENTUM, state->momentum, error));
         cdu_log(CDU_LOG_INFO, "going on after step %" PRIu64, state->step);
@@ -188,10 +195,14 @@ static cdu_status prepare(run *r, cdu_error *error)
     CDU_TRY(build_program(r, error));
     CDU_TRY(begin_state(r, error));
     CDU_TRY(cdu_run_folder_describe(o->folder, r->study, o->command, error));
-    cdu_loader_settings settings = {.seed = r->study->train.seed, .batch = r->study->train.batch, .threads = o->threads,
-                                    .flip = r->study->augment.flip, .first = r->state.step};
+    cdu_loader_settings settings = {.seed = r->study->train.seed,
+                                    .batch = r->study->train.batch,
+                                    .threads = o->threads,
+                                    .flip = r->study->augment.flip,
+                                    .first = r->state.step};
     CDU_TRY(cdu_loader_create(r->study, &r->index, &settings, &r->loader, error));
-    return cdu_train_log_open(o->folder, r->study, o->resume, r->state.step, r->state.validated_step == r->state.step, &r->log, error);
+    return cdu_train_log_open(o->folder, r->study, o->resume, r->state.step, r->state.validated_step == r->state.step, &r->log,
+                              error);
 }
 
 /* ---- saving ---- */
@@ -248,7 +259,8 @@ static cdu_status validate(run *r, cdu_error *error)
     CDU_TRY(cdu_validate(r->study, &r->gpu, &r->state.about, &r->state.weights, &r->segmenter, &confusion, error));
     double macro = cdu_confusion_macro_f1(&confusion);
     tell_scores(r, &confusion, macro);
-    CDU_TRY(cdu_train_log_validation(r->log, r->state.step, r->state.step / r->steps_per_epoch, &confusion, cdu_seconds() - began, error));
+    CDU_TRY(cdu_train_log_validation(r->log, r->state.step, r->state.step / r->steps_per_epoch, &confusion, cdu_seconds() - began,
+                                     error));
     if (isnan(macro)) macro = 0;
     bool better = macro > r->state.best || !r->study->train.keep_best_macro_f1;
     if (better) {
@@ -261,17 +273,37 @@ static cdu_status validate(run *r, cdu_error *error)
 
 /* ---- the loop ---- */
 
+/* Running statistics tell, in the order in which layers run, where values ceased to be finite: weights are all spoilt by then. */
+static const char *first_bad_tensor(run *r, cdu_weights *weights)
+{
+    if (cdu_model_store(r->graph, r->program, weights, NULL) != CDU_OK) return "unknown";
+    for (size_t i = 0; i < weights->count; i++) {
+        const cdu_weight *weight = &weights->items[i];
+        if (!strstr(weight->name, ".running_")) continue;
+        for (uint32_t k = 0; k < weight->dims[0]; k++)
+            if (!isfinite(weight->data[k])) return weight->name;
+    }
+    return "out, the logits";
+}
+
 /* The update has been done by then, with what made the loss so; but such weights never reach a checkpoint. */
-static cdu_status refuse_loss(const run *r, const cdu_batch *batch, cdu_error *error)
+static cdu_status refuse_loss(run *r, const cdu_batch *batch, cdu_error *error)
 {
     char text[400] = "";
+    cdu_weights weights = {0};
     for (uint32_t i = 0; i < r->study->train.batch; i++) {
         const cdu_tile *tile = &r->index.tiles[batch->tiles[i]];
         size_t used = strlen(text);
-        snprintf(text + used, sizeof text - used, "%s%s at (%" PRId64 ", %" PRId64 ")", i ? ", " : "", r->study->slides[tile->slide].slide, tile->x, tile->y);
+        snprintf(text + used, sizeof text - used, "%s%s at (%" PRId64 ", %" PRId64 ")", i ? ", " : "",
+                 r->study->slides[tile->slide].slide, tile->x, tile->y);
     }
-    return cdu_fail(error, CDU_FAILED, "step %" PRIu64 ": the loss is %g; the last good checkpoint is kept; lower the learning rate, or look at the step's tiles: %s",
-                    batch->step + 1, (double)r->loss, text);
+    cdu_fail(error, CDU_FAILED,
+             "step %" PRIu64
+             ": the loss is %g, the first tensor not finite is %s; the last good checkpoint is kept; lower the learning rate, or "
+             "look at the step's tiles: %s",
+             batch->step + 1, (double)r->loss, first_bad_tensor(r, &weights), text);
+    cdu_weights_free(&weights);
+    return CDU_FAILED;
 }
 
 static cdu_status one_step(run *r, cdu_error *error)
@@ -315,10 +347,12 @@ static cdu_status loop(run *r, cdu_error *error)
         bool due = validation_is_due(r, ending);
         bool epoch_end = r->state.step && r->state.step % r->steps_per_epoch == 0;
         bool stopping = cdu_stop_requested();
-        if ((epoch_end || ending || stopping || due || cdu_seconds() - r->saved_at > checkpoint_seconds) && r->saved_step != r->state.step)
+        if ((epoch_end || ending || stopping || due || cdu_seconds() - r->saved_at > checkpoint_seconds) &&
+            r->saved_step != r->state.step)
             CDU_TRY(save(r, error));
         if (stopping)
-            return cdu_fail(error, CDU_STOPPED, "stopped after step %" PRIu64 "; a checkpoint is written, --resume goes on", r->state.step);
+            return cdu_fail(error, CDU_STOPPED, "stopped after step %" PRIu64 "; a checkpoint is written, --resume goes on",
+                            r->state.step);
         if (due) CDU_TRY(validate(r, error));
         if (ending) return CDU_OK;
         CDU_TRY(one_step(r, error));
@@ -342,7 +376,8 @@ cdu_status cdu_train(const cdu_train_options *options, cdu_train_result *result,
         if (status == CDU_OK) status = finish(&r, error);
     }
     if (result) {
-        *result = (cdu_train_result){.steps = r.state.step, .loss = r.loss, .best_f1 = r.state.best, .best_step = r.state.best_step};
+        *result =
+            (cdu_train_result){.steps = r.state.step, .loss = r.loss, .best_f1 = r.state.best, .best_step = r.state.best_step};
         if (r.steps_per_epoch) result->epochs = r.state.step / r.steps_per_epoch;
         if (r.study) result->parameters = cdu_model_parameters(&r.study->model);
         if (r.program) result->peak_bytes = cdu_program_report(r.program).peak;

@@ -10,7 +10,7 @@
 
 typedef struct {
     const cdu_labelled_slide *slide;
-    double scale;                  /* level-0 pixels a label pixel */
+    double scale; /* level-0 pixels a label pixel */
     cdu_confusion *confusion;
     uint8_t *truth;
     size_t capacity;
@@ -40,8 +40,8 @@ size_t cdu_validation_slides(const cdu_study *study)
 }
 
 /* A slide that fails half-way counts not at all. */
-static cdu_status validate_slide(const cdu_study *study, const cdu_study_slide *which, const cdu_model_about *about, cdu_segmenter *segmenter,
-                                 cdu_confusion *out, cdu_error *error)
+static cdu_status validate_slide(const cdu_study *study, const cdu_study_slide *which, const cdu_model_about *about,
+                                 cdu_segmenter *segmenter, cdu_confusion *out, cdu_error *error)
 {
     cdu_labelled_slide slide;
     cdu_confusion confusion = {.classes = out->classes};
@@ -59,8 +59,10 @@ cdu_status cdu_validate(const cdu_study *study, const cdu_gpu *gpu, const cdu_mo
 {
     static const cdu_segment_settings settings;
     *out = (cdu_confusion){.classes = about->settings.classes};
-    if (*segmenter) CDU_TRY(cdu_segmenter_set_weights(*segmenter, weights, error));
-    else CDU_TRY(cdu_segmenter_create(gpu, about, weights, &settings, segmenter, error));
+    if (*segmenter)
+        CDU_TRY(cdu_segmenter_set_weights(*segmenter, weights, error));
+    else
+        CDU_TRY(cdu_segmenter_create(gpu, about, weights, &settings, segmenter, error));
     for (size_t i = 0; i < study->slide_count; i++) {
         cdu_error fault = {0};
         if (!validates(&study->slides[i])) continue;

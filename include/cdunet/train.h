@@ -15,26 +15,26 @@ extern "C" {
 #endif
 
 typedef struct {
-    const char *study;        /* path of the study file */
-    const char *folder;       /* the run folder; created */
-    const char *device;       /* as in device.h; null: auto */
-    const char *command;      /* text for command.txt, or null */
-    bool resume;              /* go on with the run in the folder, or begin where there is no checkpoint yet */
-    uint32_t threads;         /* of the tile loader; 0: as many as processors */
-    uint64_t max_steps;       /* end after so many steps in all; 0: no limit */
-    double seconds;           /* end after so much training, validation apart; 0: no limit */
-    uint32_t epochs, batch, width;    /* overrule the study where not 0 */
+    const char *study;             /* path of the study file */
+    const char *folder;            /* the run folder; created */
+    const char *device;            /* as in device.h; null: auto */
+    const char *command;           /* text for command.txt, or null */
+    bool resume;                   /* go on with the run in the folder, or begin where there is no checkpoint yet */
+    uint32_t threads;              /* of the tile loader; 0: as many as processors */
+    uint64_t max_steps;            /* end after so many steps in all; 0: no limit */
+    double seconds;                /* end after so much training, validation apart; 0: no limit */
+    uint32_t epochs, batch, width; /* overrule the study where not 0 */
     bool seed_given;
-    uint64_t seed;            /* overrules the study where given */
+    uint64_t seed; /* overrules the study where given */
 } cdu_train_options;
 
 typedef struct {
-    uint64_t steps, epochs;           /* done in all, epochs whole */
-    uint64_t parameters, peak_bytes;  /* peak: planned device memory of the training program */
-    double loss;                      /* of the last step */
-    double best_f1;                   /* macro F1; negative: no validation took place */
-    uint64_t best_step;               /* step of model.safetensors */
-    double seconds_per_step;          /* mean, the first step apart */
+    uint64_t steps, epochs;          /* done in all, epochs whole */
+    uint64_t parameters, peak_bytes; /* peak: planned device memory of the training program */
+    double loss;                     /* of the last step */
+    double best_f1;                  /* macro F1; negative: no validation took place */
+    uint64_t best_step;              /* step of model.safetensors */
+    double seconds_per_step;         /* mean, the first step apart */
 } cdu_train_result;
 
 /* CDU_BAD_DATA for the study or its slides, CDU_CANNOT_WRITE for a full disk or a folder in use by another process, CDU_USAGE for a

@@ -10,7 +10,10 @@
 #include "core/model/model.h"
 
 enum { SIDE = 16, LIMIT_CHANNELS = 32 };
-typedef struct { uint32_t side, c; double at[SIDE * SIDE * LIMIT_CHANNELS]; } image; /* side x side x c */
+typedef struct {
+    uint32_t side, c;
+    double at[SIDE * SIDE * LIMIT_CHANNELS];
+} image; /* side x side x c */
 
 static const float *weight(const cdu_weights *w, const char *prefix, const char *name)
 {
@@ -35,7 +38,9 @@ static image *convolve(const cdu_weights *w, const char *name, image *x, uint32_
                     for (int b = 0; b < (int)k; b++) {
                         int r = i + a - half, s = j + b - half;
                         if (r < 0 || s < 0 || r >= n || s >= n) continue;
-                        for (uint32_t c = 0; c < x->c; c++) sum += x->at[(uint32_t)(r * n + s) * x->c + c] * kernel[((f * x->c + c) * k + (uint32_t)a) * k + (uint32_t)b];
+                        for (uint32_t c = 0; c < x->c; c++)
+                            sum += x->at[(uint32_t)(r * n + s) * x->c + c] *
+                                   kernel[((f * x->c + c) * k + (uint32_t)a) * k + (uint32_t)b];
                     }
                 y->at[(uint32_t)(i * n + j) * filters + f] = sum;
             }
@@ -49,7 +54,8 @@ static image *stage(const cdu_weights *w, const char *name, image *x, uint32_t k
     snprintf(conv, sizeof conv, "%s.0", name);
     snprintf(norm, sizeof norm, "%s.1", name);
     x = convolve(w, conv, x, k, filters);
-    const float *g = weight(w, norm, "weight"), *b = weight(w, norm, "bias"), *m = weight(w, norm, "running_mean"), *v = weight(w, norm, "running_var");
+    const float *g = weight(w, norm, "weight"), *b = weight(w, norm, "bias"), *m = weight(w, norm, "running_mean"),
+                *v = weight(w, norm, "running_var");
     for (uint32_t i = 0; i < x->side * x->side * filters; i++) {
         uint32_t c = i % filters;
         double value = relu_first ? fmax(x->at[i], 0) : x->at[i];
@@ -94,7 +100,8 @@ static image *up(const cdu_weights *w, const char *name, image *x, const image *
         for (uint32_t j = 0; j < side; j++)
             for (uint32_t f = 0; f < filters; f++) {
                 double sum = bias[f];
-                for (uint32_t c = 0; c < x->c; c++) sum += x->at[(i / 2 * x->side + j / 2) * x->c + c] * kernel[((c * filters + f) * 2 + i % 2) * 2 + j % 2];
+                for (uint32_t c = 0; c < x->c; c++)
+                    sum += x->at[(i / 2 * x->side + j / 2) * x->c + c] * kernel[((c * filters + f) * 2 + i % 2) * 2 + j % 2];
                 y->at[(i * side + j) * 2 * filters + f] = skip->at[(i * side + j) * filters + f];
                 y->at[(i * side + j) * 2 * filters + filters + f] = sum;
             }
@@ -137,7 +144,8 @@ static void stir(cdu_weights *w)
     cdu_random noise = cdu_random_stream(3, CDU_RANDOM_TEST, 0, 0);
     for (size_t i = 0; i < w->count; i++)
         for (uint32_t k = 0; k < w->items[i].dims[0] && w->items[i].rank == 1; k++)
-            w->items[i].data[k] += strstr(w->items[i].name, "running_var") ? 2 * cdu_random_float(&noise) - 0.5f : cdu_random_float(&noise) - 0.5f;
+            w->items[i].data[k] +=
+                strstr(w->items[i].name, "running_var") ? 2 * cdu_random_float(&noise) - 0.5f : cdu_random_float(&noise) - 0.5f;
 }
 
 static void expect_folding(const char *device, cdu_model_settings s)

@@ -141,7 +141,8 @@ static void expect_refusal(const char *key, const char *value, float poison, con
     cr_assert_eq(cdu_safe_write(path, &file, &error), CDU_OK);
     cdu_status status = cdu_model_read(path, &back, &read, &error);
     cr_expect_eq(status, CDU_BAD_DATA, "%s = %s was taken", key ? key : "weight", value ? value : "");
-    cr_expect(strstr(error.words, word) && strstr(error.words, path), "%s = %s: %s", key ? key : "weight", value ? value : "", error.words);
+    cr_expect(strstr(error.words, word) && strstr(error.words, path), "%s = %s: %s", key ? key : "weight", value ? value : "",
+              error.words);
     cdu_safe_free(&file);
     cdu_weights_free(&weights);
     unlink(path);
@@ -199,7 +200,8 @@ static void expect_same_tensors(cdu_model_settings settings)
             const cdu_value_info *info = cdu_graph_value(graph, value);
             cr_expect(info->rank == tensors[j].rank && !memcmp(info->dims, tensors[j].dims, 4 * info->rank), "%s", info->name);
             cr_expect(info->init == tensors[j].init && (info->kind == CDU_VALUE_PARAMETER) == tensors[j].trained, "%s", info->name);
-            if (info->init == CDU_INIT_HE) cr_expect_eq(info->fan_in, tensors[j].fan_in, "%s: %u, %u", info->name, info->fan_in, tensors[j].fan_in);
+            if (info->init == CDU_INIT_HE)
+                cr_expect_eq(info->fan_in, tensors[j].fan_in, "%s: %u, %u", info->name, info->fan_in, tensors[j].fan_in);
         }
     cr_expect_eq(in_graph, in_list);
     const cdu_value_info *logits = cdu_graph_value(graph, values.logits);

@@ -32,12 +32,17 @@ Test(safetensors, good_headers_are_taken)
     cr_expect_eq(parse("{}", 0, &error), CDU_OK, "%s", error.words);
     cr_expect_eq(parse("{" A(0, 8) "," B(8, 12) "}   ", 12, &error), CDU_OK, "%s", error.words);
     cr_expect_eq(parse("{" A(4, 12) "," B(0, 4) ",\"__metadata__\":{\"k\":\"v\"}}", 12, &error), CDU_OK, "%s", error.words);
-    cr_expect_eq(parse("{\"a\":{\"dtype\":\"F32\",\"shape\":[0,99999999999],\"data_offsets\":[0,0]}}", 0, &error), CDU_OK, "%s", error.words);
+    cr_expect_eq(parse("{\"a\":{\"dtype\":\"F32\",\"shape\":[0,99999999999],\"data_offsets\":[0,0]}}", 0, &error), CDU_OK, "%s",
+                 error.words);
 }
 
 Test(safetensors, hostile_headers_are_refused_with_words)
 {
-    static const struct { const char *header; size_t data; const char *word; } rows[] = {
+    static const struct {
+        const char *header;
+        size_t data;
+        const char *word;
+    } rows[] = {
         {"{" A(0, 8) "}", 9, "behind the last"},
         {"{" A(0, 8) "}", 7, "do not lie within"},
         {"{" A(0, 8) "," B(4, 8) "}", 8, "overlaps"},
@@ -74,7 +79,8 @@ Test(safetensors, hostile_headers_are_refused_with_words)
     }
     cdu_safe_file file;
     cdu_error error = {0};
-    for (size_t size = 0; size < 8; size++) cr_expect_eq(cdu_safe_parse("short", "\0\0\0\0\0\0\0", size, &file, &error), CDU_BAD_DATA);
+    for (size_t size = 0; size < 8; size++)
+        cr_expect_eq(cdu_safe_parse("short", "\0\0\0\0\0\0\0", size, &file, &error), CDU_BAD_DATA);
     cr_expect_eq(cdu_safe_parse("long", "\xff\xff\xff\xff\xff\xff\xff\xff{}", 10, &file, &error), CDU_BAD_DATA);
     cr_expect_eq(cdu_safe_parse("long", "\x03\0\0\0\0\0\0\0{}", 10, &file, &error), CDU_BAD_DATA);
     char *deep = malloc(200001);
@@ -155,8 +161,10 @@ Test(safetensors, every_damage_is_refused_or_harmless)
         char *copy = malloc(size);
         memcpy(copy, bytes, size);
         size_t length = i < 2 * size ? size : i - 2 * size;
-        if (i < size) copy[i] ^= (char)(1 << i % 8);
-        else if (i < 2 * size) copy[i - size] ^= (char)0xff;
+        if (i < size)
+            copy[i] ^= (char)(1 << i % 8);
+        else if (i < 2 * size)
+            copy[i - size] ^= (char)0xff;
         copy = realloc(copy, length ? length : 1);
         cdu_safe_file file;
         cdu_status status = cdu_safe_parse("damaged", copy, length, &file, &error);
@@ -166,7 +174,8 @@ Test(safetensors, every_damage_is_refused_or_harmless)
         }
         if (status != CDU_OK) refused++;
         /* what the sum does not cover is white space in the header */
-        else cr_expect(i < 2 * size && strchr(" \t\r\n", bytes[i % size]), "damage %zu of a file of %zu was not seen", i, size);
+        else
+            cr_expect(i < 2 * size && strchr(" \t\r\n", bytes[i % size]), "damage %zu of a file of %zu was not seen", i, size);
         free(copy);
     }
     cr_expect_geq(refused, 3 * size - 16);

@@ -42,7 +42,8 @@ static void make_tiles(const session *s, uint32_t *tiles)
 }
 
 /* A copy that lives as long as the process, in the file to be written. */
-static cdu_status keep(session *s, const char *prefix, const char *name, const uint32_t *dims, uint32_t rank, const float *data, cdu_error *error)
+static cdu_status keep(session *s, const char *prefix, const char *name, const uint32_t *dims, uint32_t rank, const float *data,
+                       cdu_error *error)
 {
     char full[CDU_NAME_LIMIT + 16];
     uint64_t wide[4], count = 1;
@@ -57,7 +58,8 @@ static cdu_status keep(session *s, const char *prefix, const char *name, const u
 static cdu_status keep_weights(session *s, const char *prefix, const cdu_weights *weights, cdu_error *error)
 {
     for (size_t i = 0; i < weights->count; i++)
-        CDU_TRY(keep(s, prefix, weights->items[i].name, weights->items[i].dims, weights->items[i].rank, weights->items[i].data, error));
+        CDU_TRY(
+            keep(s, prefix, weights->items[i].name, weights->items[i].dims, weights->items[i].rank, weights->items[i].data, error));
     return CDU_OK;
 }
 
@@ -117,14 +119,16 @@ static cdu_status train(session *s, uint32_t steps, float rate, cdu_error *error
     return status;
 }
 
-static cdu_status write_model(const session *s, const cdu_model_settings *settings, const char *path, const cdu_weights *weights, cdu_error *error)
+static cdu_status write_model(const session *s, const cdu_model_settings *settings, const char *path, const cdu_weights *weights,
+                              cdu_error *error)
 {
-    cdu_model_about about = {.settings = *settings, .mpp = 1, .tile = s->size, .class_names = {"Background", "Tissue", "Tumor", "Necrosis"}};
+    cdu_model_about about = {
+        .settings = *settings, .mpp = 1, .tile = s->size, .class_names = {"Background", "Tissue", "Tumor", "Necrosis"}};
     return cdu_model_write(path, &about, weights, error);
 }
 
-static cdu_status open_program(session *s, const char *device, const cdu_model_settings *settings, bool mean_of_pixels, const uint32_t *tiles,
-                               const cdu_weights *weights, cdu_error *error)
+static cdu_status open_program(session *s, const char *device, const cdu_model_settings *settings, bool mean_of_pixels,
+                               const uint32_t *tiles, const cdu_weights *weights, cdu_error *error)
 {
     static const cdu_plan_options options = {.training = true, .update = cdu_sgd_update};
     CDU_TRY(cdu_gpu_open(device, false, false, &s->gpu, error));
@@ -137,8 +141,8 @@ static cdu_status open_program(session *s, const char *device, const cdu_model_s
     return cdu_model_load(s->graph, s->program, weights, error);
 }
 
-static cdu_status prepare(session *s, const char *device, const cdu_model_settings *settings, bool mean_of_pixels, const char *model,
-                          cdu_error *error)
+static cdu_status prepare(session *s, const char *device, const cdu_model_settings *settings, bool mean_of_pixels,
+                          const char *model, cdu_error *error)
 {
     uint32_t *tiles;
     cdu_weights weights;
@@ -151,7 +155,8 @@ static cdu_status prepare(session *s, const char *device, const cdu_model_settin
     CDU_TRY(cdu_model_initialize(settings, s->seed, &weights, error));
     cdu_status status = keep_weights(s, "initial.", &weights, error);
     if (status == CDU_OK) status = write_model(s, settings, model, &weights, error);
-    if (status == CDU_OK && strcmp(device, "none") != 0) status = open_program(s, device, settings, mean_of_pixels, tiles, &weights, error);
+    if (status == CDU_OK && strcmp(device, "none") != 0)
+        status = open_program(s, device, settings, mean_of_pixels, tiles, &weights, error);
     cdu_weights_free(&weights);
     return status;
 }
@@ -159,9 +164,14 @@ static cdu_status prepare(session *s, const char *device, const cdu_model_settin
 static cdu_status dump(char **a, cdu_error *error)
 {
     session s = {.batch = (uint32_t)atoi(a[5]), .size = (uint32_t)atoi(a[6]), .seed = strtoull(a[11], NULL, 10)};
-    cdu_model_settings settings = {.kind = strcmp(a[2], "unet") ? CDU_MODEL_CDUNET : CDU_MODEL_UNET, .width = (uint32_t)atoi(a[3]),
-                                   .depth = (uint32_t)atoi(a[4]), .cd_filters = {6, 3}, .classes = CLASSES, .bgr = !strcmp(a[10], "bgr"),
-                                   .relu_before_batch_norm = !strcmp(a[7], "relu-bn"), .cd_relu_before_batch_norm = !strcmp(a[8], "relu-bn")};
+    cdu_model_settings settings = {.kind = strcmp(a[2], "unet") ? CDU_MODEL_CDUNET : CDU_MODEL_UNET,
+                                   .width = (uint32_t)atoi(a[3]),
+                                   .depth = (uint32_t)atoi(a[4]),
+                                   .cd_filters = {6, 3},
+                                   .classes = CLASSES,
+                                   .bgr = !strcmp(a[10], "bgr"),
+                                   .relu_before_batch_norm = !strcmp(a[7], "relu-bn"),
+                                   .cd_relu_before_batch_norm = !strcmp(a[8], "relu-bn")};
     CDU_TRY(cdu_debug_load(error));
     char model[1024];
     snprintf(model, sizeof model, "%s.model", a[14]);

@@ -28,8 +28,16 @@ static void remove_folder(void)
 static cdu_checkpoint example(uint64_t step)
 {
     static float momentum[3] = {1, 2, 3};
-    cdu_checkpoint c = {.about = {.settings = {CDU_MODEL_UNET, 2, 2, {6, 3}, 2, false, false, false}, .mpp = 1, .tile = 32, .class_names = {"A", "B"}},
-                        .momentum = momentum, .momentum_count = 3, .step = step, .validated_step = step - 1, .best_step = 2, .best = 0.1 + 0.2};
+    cdu_checkpoint c = {.about = {.settings = {CDU_MODEL_UNET, 2, 2, {6, 3}, 2, false, false, false},
+                                  .mpp = 1,
+                                  .tile = 32,
+                                  .class_names = {"A", "B"}},
+                        .momentum = momentum,
+                        .momentum_count = 3,
+                        .step = step,
+                        .validated_step = step - 1,
+                        .best_step = 2,
+                        .best = 0.1 + 0.2};
     snprintf(c.settings, sizeof c.settings, "width=2 batch=4 seed=1");
     MUST(cdu_model_initialize(&c.about.settings, step, &c.weights, error));
     return c;
@@ -112,8 +120,11 @@ Test(checkpoint, a_full_disk_leaves_the_old_one, .init = make_folder, .fini = re
         cdu_file_fail_at(0);
         failed = status != CDU_OK;
         uint64_t step = step_read();
-        if (failed) cr_expect(status == CDU_CANNOT_WRITE && (step == 8 || step == 9), "operation %lu: status %d, step %lu", (unsigned long)n, (int)status, (unsigned long)step);
-        else cr_expect(step == 9 && n > 5);
+        if (failed)
+            cr_expect(status == CDU_CANNOT_WRITE && (step == 8 || step == 9), "operation %lu: status %d, step %lu",
+                      (unsigned long)n, (int)status, (unsigned long)step);
+        else
+            cr_expect(step == 9 && n > 5);
         cdu_weights_free(&c.weights);
         if (step == 9) write_example(8);
     }
@@ -187,7 +198,8 @@ Test(log, rows_that_will_be_done_again_are_dropped, .init = make_folder, .fini =
     char wanted[1000];
     MUST(cdu_train_log_open(folder, &study, true, 2, true, &log, error));
     cdu_train_log_close(log);
-    snprintf(wanted, sizeof wanted, "%s1,1,1.5,0.25,2.0000,,,\n2,1,1.25,0.25,2.0000,,,\n2,1,,,7.0000,0.873016,0.857143,0.888889\n", head);
+    snprintf(wanted, sizeof wanted, "%s1,1,1.5,0.25,2.0000,,,\n2,1,1.25,0.25,2.0000,,,\n2,1,,,7.0000,0.873016,0.857143,0.888889\n",
+             head);
     expect_log(wanted);
     MUST(cdu_train_log_open(folder, &study, true, 2, false, &log, error));
     cdu_train_log_close(log);

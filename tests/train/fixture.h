@@ -14,15 +14,17 @@
 #include "core/base/file.h"
 #include "core/base/random.h"
 
-#define MUST(call)                                                                                       \
-    do {                                                                                                 \
-        cdu_error error_ = {0}, *error = &error_;                                                        \
-        cdu_status status_ = (call);                                                                     \
-        cr_assert(status_ == CDU_OK, "%s: %d %s (%s)", #call, (int)status_, error->words, error->where); \
+#define MUST(call)                                                                                                                 \
+    do {                                                                                                                           \
+        cdu_error error_ = {0}, *error = &error_;                                                                                  \
+        cdu_status status_ = (call);                                                                                               \
+        cr_assert(status_ == CDU_OK, "%s: %d %s (%s)", #call, (int)status_, error->words, error->where);                           \
     } while (0)
 
 enum { FIXTURE_SIDE = 96, FIXTURE_CLASSES = 3 };
-typedef struct { char folder[128], study[160]; } fixture;
+typedef struct {
+    char folder[128], study[160];
+} fixture;
 
 static inline void fixture_picture(const char *path, uint32_t slide, bool labels)
 {
@@ -32,10 +34,15 @@ static inline void fixture_picture(const char *path, uint32_t slide, bool labels
         for (uint32_t x = 0; x < FIXTURE_SIDE; x++) {
             cdu_random block = cdu_random_stream(7, CDU_RANDOM_TEST, 100 + slide, y / 12 * 64 + x / 12);
             uint32_t at = y * FIXTURE_SIDE + x, label = cdu_random_below(&block, FIXTURE_CLASSES);
-            if (labels) bytes[at] = (uint8_t)label;
-            else for (uint32_t c = 0; c < 3; c++) bytes[3 * at + c] = (uint8_t)((label == c ? 60 : 150) + cdu_random_below(&noise, 60));
+            if (labels)
+                bytes[at] = (uint8_t)label;
+            else
+                for (uint32_t c = 0; c < 3; c++)
+                    bytes[3 * at + c] = (uint8_t)((label == c ? 60 : 150) + cdu_random_below(&noise, 60));
         }
-    png_image image = {.version = PNG_IMAGE_VERSION, .width = FIXTURE_SIDE, .height = FIXTURE_SIDE,
+    png_image image = {.version = PNG_IMAGE_VERSION,
+                       .width = FIXTURE_SIDE,
+                       .height = FIXTURE_SIDE,
                        .format = labels ? PNG_FORMAT_GRAY : PNG_FORMAT_RGB};
     cr_assert(png_image_write_to_file(&image, path, 0, bytes, 0, NULL), "%s: %s", path, image.message);
 }
@@ -61,11 +68,14 @@ static inline void fixture_create(fixture *f, const char *more)
     fclose(list);
     snprintf(f->study, sizeof f->study, "%s/study.yaml", f->folder);
     FILE *study = fopen(f->study, "w");
-    fprintf(study, "format: 1\nname: fixture\nslides: slides.csv\nclasses:\n  - {name: Ground, color: \"#000000\"}\n"
-                   "  - {name: Tissue, color: \"#00a000\"}\n  - {name: Tumor, color: \"#c80000\"}\n"
-                   "tiles: {mpp: 1.0, size: 32, stride: 32, empty: 1.0}\n"
-                   "model: {kind: cdunet, width: 2, depth: 3}\ntrain:\n  batch: 4\n  epochs: 3\n  validate-every: 2\n  learning-rate: 0.05\n"
-                   "  learning-rate-batch: 4\n%s", more ? more : "");
+    fprintf(
+        study,
+        "format: 1\nname: fixture\nslides: slides.csv\nclasses:\n  - {name: Ground, color: \"#000000\"}\n"
+        "  - {name: Tissue, color: \"#00a000\"}\n  - {name: Tumor, color: \"#c80000\"}\n"
+        "tiles: {mpp: 1.0, size: 32, stride: 32, empty: 1.0}\n"
+        "model: {kind: cdunet, width: 2, depth: 3}\ntrain:\n  batch: 4\n  epochs: 3\n  validate-every: 2\n  learning-rate: 0.05\n"
+        "  learning-rate-batch: 4\n%s",
+        more ? more : "");
     fclose(study);
 }
 

@@ -15,7 +15,11 @@ static void count_warnings(cdu_log_level level, const char *line, void *context)
     warnings += level == CDU_LOG_WARNING;
 }
 
-typedef struct { fixture f; cdu_study *study; cdu_tile_index index; } data;
+typedef struct {
+    fixture f;
+    cdu_study *study;
+    cdu_tile_index index;
+} data;
 
 static void open_data(data *d)
 {
@@ -79,7 +83,8 @@ Test(loader, one_thread_and_eight_give_the_same_bytes)
     uint32_t *one = load(&d, batch, 1, true, 0, steps, NULL), *eight = load(&d, batch, 8, true, 0, steps, NULL);
     uint32_t *later = load(&d, batch, 3, true, 7, steps - 7, NULL), *plain = load(&d, batch, 2, false, 0, steps, NULL);
     cr_expect(!memcmp(one, eight, bytes));
-    cr_expect(!memcmp(one + 7 * batch * 32 * 32, later, bytes / steps * (steps - 7)), "a resumed loader goes on as if nothing had been");
+    cr_expect(!memcmp(one + 7 * batch * 32 * 32, later, bytes / steps * (steps - 7)),
+              "a resumed loader goes on as if nothing had been");
     cr_expect(memcmp(one, plain, bytes) != 0, "flips do something");
     free(one);
     free(eight);
