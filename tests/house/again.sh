@@ -2,7 +2,9 @@
 # Builds the project again with a preset and runs those of its tests whose names match. Usage: again.sh SOURCE PRESET TESTS
 set -eu
 source=$1 preset=$2 tests=$3
-compiler=$(sed -n "/\"name\": \"$preset\"/,/}/s/.*\"CMAKE_C_COMPILER\": \"\([^\"]*\)\".*/\1/p" "$source/CMakePresets.json" | head -n 1)
+compiler=$(python3 -c 'import json, sys
+presets = json.load(open(sys.argv[1]))["configurePresets"]
+print(next(p["cacheVariables"]["CMAKE_C_COMPILER"] for p in presets if p["name"] == sys.argv[2]))' "$source/CMakePresets.json" "$preset")
 if ! command -v "$compiler" >/dev/null; then
     echo "skipped: $compiler is not installed"
     exit 77
