@@ -51,6 +51,9 @@ foreach(room base graph ops backends model slide study train segment phantom too
     endif()
     cdunet_test_program(test_${room} ${sources})
     cdunet_add_test(${room} COMMAND test_${room} --jobs 1 TIMEOUT 600)
+    if(room STREQUAL backends)
+      set_tests_properties(backends PROPERTIES RUN_SERIAL TRUE) # it takes times
+    endif()
     if(room MATCHES "tools|phantom|train|segment")
       add_dependencies(test_${room} cdunet-program)
     endif()
