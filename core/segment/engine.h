@@ -3,7 +3,7 @@
 #ifndef CDU_SEGMENT_ENGINE_H
 #define CDU_SEGMENT_ENGINE_H
 
-#include "cdunet/slide.h"
+#include "cdunet/segment.h"
 #include "core/model/model.h"
 
 typedef struct cdu_segmenter cdu_segmenter;
@@ -23,9 +23,6 @@ cdu_status cdu_segmenter_create(const cdu_gpu *gpu, const cdu_model_about *about
 void cdu_segmenter_destroy(cdu_segmenter *segmenter);
 /* New weights, same settings (validation while training). */
 cdu_status cdu_segmenter_set_weights(cdu_segmenter *segmenter, const cdu_weights *weights, cdu_error *error);
-
-/* Takes `rows` rows of class values, `width` bytes each, the first of which is row `y` of the slide at the model's resolution. */
-typedef cdu_status cdu_label_rows(void *context, int64_t y, uint32_t rows, int64_t width, const uint8_t *labels, cdu_error *error);
 
 /* The whole slide, read and segmented at `mpp` (0: the model's), in order: every row once. Cells of glass
  * (cdu_slide_find_tissue) get class 0 without the network unless keep_glass. `progress` is a label for the progress bar, or
