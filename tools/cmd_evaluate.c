@@ -255,8 +255,11 @@ cdu_status cmd_evaluate(int argc, char **argv, cdu_error *error)
     cdu_weights weights = {0};
     cdu_split split;
     CDU_TRY(find_split(r.split, &split, error));
+    if (r.json && (cdu_file_same(r.json, r.model) || cdu_file_same(r.json, r.study)))
+        return cdu_fail(error, CDU_USAGE, "%s is named twice; every file needs a name of its own", r.json);
     CDU_TRY(cdu_study_read(r.study, &study, error));
     cdu_status status = cdu_model_read(r.model, &about, &weights, error);
+    if (status == CDU_OK && r.json) status = cdu_file_try(r.json, error);
     if (status == CDU_OK) status = evaluate(&r, study, &about, &weights, error);
     cdu_weights_free(&weights);
     cdu_study_free(study);

@@ -194,12 +194,8 @@ static cdu_status segment(const arguments *a, const cdu_gpu *gpu, cdu_slide *sli
 static cdu_status try_outputs(const arguments *a, cdu_error *error)
 {
     const char *const names[] = {a->out, a->geojson, a->overlay};
-    for (int i = 0; i < 3; i++) {
-        char temporary[CDU_PATH_LIMIT];
-        if (!names[i]) continue;
-        CDU_TRY(cdu_file_begin(names[i], temporary, error));
-        cdu_file_discard(temporary);
-    }
+    for (int i = 0; i < 3; i++)
+        if (names[i]) CDU_TRY(cdu_file_try(names[i], error));
     return CDU_OK;
 }
 
@@ -227,7 +223,7 @@ static cdu_status check_outputs(const arguments *a, cdu_error *error)
     const char *const names[] = {a->out, a->geojson, a->overlay, a->slide, a->model};
     for (int i = 0; i < 3; i++)
         for (int k = i + 1; k < 5; k++)
-            if (names[i] && names[k] && !strcmp(names[i], names[k]))
+            if (names[i] && names[k] && cdu_file_same(names[i], names[k]))
                 return cdu_fail(error, CDU_USAGE, "%s is named twice; every file needs a name of its own", names[i]);
     return CDU_OK;
 }

@@ -63,7 +63,7 @@ static void *watch_signals(void *unused)
             fprintf(stderr, "cdunet: ending at the next safe point; a second signal ends at once\n");
             continue;
         }
-        cdu_file_discard_all();
+        cdu_file_discard_for_good();
         cdu_progress_clear();
         fprintf(stderr, "cdunet: stopped by signal %d\n", number);
         _exit(CDU_STOPPED);

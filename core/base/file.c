@@ -34,8 +34,13 @@ void cdu_file_fail_at(uint64_t n)
 cdu_status cdu_file_read(const char *path, uint64_t limit, char **out, size_t *size, cdu_error *error)
 {
     *out = NULL;
-    FILE *file = fopen(path, "rb");
-    if (!file) return cdu_fail(error, CDU_BAD_DATA, "%s: cannot be opened: %s", path, strerror(errno));
+    int handle = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a named pipe without a writer would wait for ever */
+    FILE *file = handle >= 0 ? fdopen(handle, "rb") : NULL;
+    if (!file) {
+        int reason = errno;
+        if (handle >= 0) close(handle);
+        return cdu_fail(error, CDU_BAD_DATA, "%s: cannot be opened: %s", path, strerror(reason));
+    }
     struct stat about;
     if (fstat(fileno(file), &about) != 0 || !S_ISREG(about.st_mode)) {
         fclose(file);
@@ -63,17 +68,20 @@ cdu_status cdu_file_begin(const char *path, char temporary[CDU_PATH_LIMIT], cdu_
     static atomic_uint serial;
     int used = snprintf(temporary, CDU_PATH_LIMIT, "%s.part-%ld-%u", path, (long)getpid(), atomic_fetch_add(&serial, 1));
     if (used < 0 || used >= CDU_PATH_LIMIT) return cdu_fail(error, CDU_CANNOT_WRITE, "%.200s...: the path is too long", path);
-    int handle = planted_fault() ? -1 : open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (handle < 0)
-        return cdu_fail(error, CDU_CANNOT_WRITE, "%s: cannot be written: %s", path, strerror(errno));
-    close(handle);
+    /* the rename would put a file in the place of a device such as /dev/null, and fail on a folder after all the work */
+    struct stat about;
+    if (stat(path, &about) == 0 && !S_ISREG(about.st_mode))
+        return cdu_fail(error, CDU_CANNOT_WRITE, "%s: is there, but is not a regular file; name another", path);
     pthread_mutex_lock(&pending_lock);
-    for (int i = 0; i < PENDING_LIMIT; i++)
+    int handle = planted_fault() ? -1 : open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666), reason = errno;
+    for (int i = 0; i < PENDING_LIMIT && handle >= 0; i++)
         if (!pending[i][0]) {
             memcpy(pending[i], temporary, (size_t)used + 1);
             break;
         }
     pthread_mutex_unlock(&pending_lock);
+    if (handle < 0) return cdu_fail(error, CDU_CANNOT_WRITE, "%s: cannot be written: %s", path, strerror(reason));
+    close(handle);
     return CDU_OK;
 }
 
@@ -91,7 +99,7 @@ void cdu_file_discard(const char *temporary)
     forget(temporary);
 }
 
-void cdu_file_discard_all(void)
+void cdu_file_discard_for_good(void)
 {
     pthread_mutex_lock(&pending_lock);
     for (int i = 0; i < PENDING_LIMIT; i++)
@@ -99,6 +107,11 @@ void cdu_file_discard_all(void)
             unlink(pending[i]);
             pending[i][0] = 0;
         }
+}
+
+void cdu_file_discard_all(void)
+{
+    cdu_file_discard_for_good();
     pthread_mutex_unlock(&pending_lock);
 }
 
@@ -180,6 +193,30 @@ bool cdu_file_exists(const char *path)
 {
     struct stat about;
     return stat(path, &about) == 0;
+}
+
+cdu_status cdu_file_try(const char *path, cdu_error *error)
+{
+    char temporary[CDU_PATH_LIMIT];
+    CDU_TRY(cdu_file_begin(path, temporary, error));
+    cdu_file_discard(temporary);
+    return CDU_OK;
+}
+
+/* A file that is not there yet is known by its folder and its name. */
+bool cdu_file_same(const char *a, const char *b)
+{
+    struct stat about_a, about_b;
+    bool there_a = stat(a, &about_a) == 0, there_b = stat(b, &about_b) == 0;
+    if (there_a != there_b) return false;
+    if (!there_a) {
+        char folder_a[CDU_PATH_LIMIT], folder_b[CDU_PATH_LIMIT];
+        const char *slash_a = strrchr(a, '/'), *slash_b = strrchr(b, '/');
+        if (strcmp(slash_a ? slash_a + 1 : a, slash_b ? slash_b + 1 : b)) return false;
+        if (cdu_path_folder(folder_a, a, NULL) != CDU_OK || cdu_path_folder(folder_b, b, NULL) != CDU_OK) return false;
+        if (stat(folder_a, &about_a) != 0 || stat(folder_b, &about_b) != 0) return false;
+    }
+    return about_a.st_dev == about_b.st_dev && about_a.st_ino == about_b.st_ino;
 }
 
 cdu_status cdu_path_join(char out[CDU_PATH_LIMIT], const char *folder, const char *name, cdu_error *error)

@@ -27,6 +27,15 @@ void cdu_file_discard(const char *temporary);
 /* Removes every temporary file begun and neither committed nor discarded; safe in a signal-driven exit path (not in the
  * handler itself). */
 void cdu_file_discard_all(void);
+/* The same for a program that ends now while other threads still write: none of them begins or commits a file any more (they wait
+ * for ever). Only _exit may follow. */
+void cdu_file_discard_for_good(void);
+
+/* Whether a file could be written as `path` now, so that an hour's work need not find out. CDU_CANNOT_WRITE. */
+cdu_status cdu_file_try(const char *path, cdu_error *error);
+
+/* Whether two paths lead to one file, whether it is there already or not. */
+bool cdu_file_same(const char *a, const char *b);
 
 /* Creates the folder and its parents. CDU_CANNOT_WRITE. */
 cdu_status cdu_folder_create(const char *path, cdu_error *error);

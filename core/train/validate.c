@@ -20,7 +20,7 @@ static cdu_status compare(void *context, int64_t y, uint32_t rows, int64_t width
 {
     comparison *c = context;
     size_t count = (size_t)width * rows;
-    if (cdu_stop_requested()) return cdu_fail(error, CDU_STOPPED, "stopped while validating");
+    if (cdu_stop_requested()) return cdu_fail(error, CDU_STOPPED, "stopped while validating; a checkpoint is written, --resume goes on");
     CDU_TRY(cdu_grow(&c->truth, &c->capacity, count, 1, error));
     CDU_TRY(cdu_label_source_read(c->slide->labels, c->scale, 0, y, (uint32_t)width, rows, c->truth, error));
     cdu_confusion_add(c->confusion, c->truth, labels, count);

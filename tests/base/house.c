@@ -123,10 +123,35 @@ Test(file, refusals_name_the_file, .init = make_folder, .fini = remove_folder)
     cr_assert_eq(cdu_file_write(path, "0123456789", 10, &error), CDU_OK);
     cr_assert_eq(cdu_file_read(path, 9, &text, NULL, &error), CDU_BAD_DATA);
     cr_assert(strstr(error.words, "10 bytes"));
+    snprintf(path, sizeof path, "%s/pipe", folder);
+    cr_assert_eq(mkfifo(path, 0666), 0);
+    alarm(10);
+    cr_assert_eq(cdu_file_read(path, 9, &text, NULL, &error), CDU_BAD_DATA);
+    cr_assert(strstr(error.words, "regular"));
+    alarm(0);
+    cr_assert_eq(cdu_file_try("/dev/null", &error), CDU_CANNOT_WRITE);
+    cr_assert(strstr(error.words, "/dev/null") && strstr(error.words, "regular"));
+    cr_assert_eq(cdu_file_try(folder, &error), CDU_CANNOT_WRITE);
     cr_assert_eq(cdu_file_write("/there/is/no/such/folder/x", "x", 1, &error), CDU_CANNOT_WRITE);
     snprintf(path, sizeof path, "%s/a/b/c", folder);
     cr_assert_eq(cdu_folder_create(path, &error), CDU_OK);
     cr_assert(cdu_file_exists(path));
+}
+
+Test(file, one_file_by_two_names, .init = make_folder, .fini = remove_folder)
+{
+    char plain[300], roundabout[330], other[300];
+    cdu_error error = {0};
+    snprintf(plain, sizeof plain, "%s/picture", folder);
+    snprintf(roundabout, sizeof roundabout, "%s/../%s/./picture", folder, strrchr(folder, '/') + 1);
+    snprintf(other, sizeof other, "%s/other", folder);
+    cr_assert(cdu_file_same(plain, roundabout));
+    cr_assert(!cdu_file_same(plain, other));
+    cr_assert_eq(cdu_file_write(plain, "x", 1, &error), CDU_OK);
+    cr_assert(cdu_file_same(plain, roundabout));
+    cr_assert(!cdu_file_same(plain, other));
+    cr_assert_eq(symlink(plain, other), 0);
+    cr_assert(cdu_file_same(plain, other));
 }
 
 Test(memory, overflow_and_planted_failures)
