@@ -1,18 +1,38 @@
 /* slide_openslide.c: whole slide images through OpenSlide. Its files are checked with libtiff first (slide_tiff.c), since
  * OpenSlide 3.4 believes sizes and GLib ends the process where memory for them cannot be had. Associated images are not read. */
+#include <glib.h>
 #include <math.h>
 #include <openslide.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "cdunet/log.h"
 #include "core/base/memory.h"
 #include "core/slide/slide_source.h"
 
 enum { GRID = 512 };
 
+/* OpenSlide and GLib beneath it print complaints about broken files; the error that follows tells enough. */
+static void take_complaint(const gchar *domain, GLogLevelFlags level, const gchar *words, gpointer unused)
+{
+    (void)level;
+    (void)unused;
+    cdu_log(CDU_LOG_DEBUG, "%s: %s", domain ? domain : "OpenSlide", words ? words : "");
+}
+
+static void silence(void)
+{
+    const GLogLevelFlags levels = G_LOG_LEVEL_MASK & ~(GLogLevelFlags)G_LOG_LEVEL_ERROR;
+    g_log_set_handler("Openslide", levels, take_complaint, NULL);
+    g_log_set_handler("GLib", levels, take_complaint, NULL);
+}
+
 const char *cdu_openslide_vendor(const char *path)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, silence);
     return openslide_detect_vendor(path);
 }
 
