@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -82,7 +81,7 @@ static const fault faults[] = {
     {"true", SEGMENT " --model none", 65, "none"},
     {"true", SEGMENT " --out ./q/../q/slides/case02-he.tif", 2, "named twice"},
     {"true", SEGMENT " --geojson none/new", 73, "none/new"},
-    {"true", SEGMENT " --overlay /dev/full", 73, "/dev/full"},
+    {"mkfifo q/pipe", SEGMENT " --overlay q/pipe", 73, "q/pipe"},
     {"true", SEGMENT " --out r", 73, "r: "},
     {"true", SEGMENT " --device opencl:99", 69, "opencl:99"},
     {"true", "cdunet train p/study.yaml --out r --device null:0", 2, "--resume"},
@@ -107,6 +106,4 @@ Test(faults, one_line_the_right_code_and_nothing_left, .init = make_study, .fini
                      "%s; %s: left over", f->damage, f->command);
         cr_expect_eq(run("cmp q/slides/case02-cea.tif p/slides/case02-cea.tif"), 0);
     }
-    struct stat about;
-    cr_expect(stat("/dev/full", &about) == 0 && S_ISCHR(about.st_mode));
 }
