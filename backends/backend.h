@@ -95,7 +95,7 @@ typedef struct {
 cdu_status cdu_gpu_open(const char *name, bool timed, bool untested, cdu_gpu *out, cdu_error *error);
 void cdu_gpu_close(cdu_gpu *gpu);
 
-/* Known answers on an open device: exact-integer convolution, barrier reduction, a binding beyond 2 GiB where the device claims
+/* Known answers on an open device: exact-integer convolution, barrier reduction, a binding beyond 2 GiB where a GPU claims
  * it, a denormal probe (logged, not refused). Less than a second on a warm cache. */
 cdu_status cdu_gpu_self_test(const cdu_gpu *gpu, cdu_error *error);
 
