@@ -90,6 +90,9 @@ typedef struct {
     char id[24];
 } cdu_gpu;
 
+/* What cdu_devices_list (device.h) returns, without any test. */
+cdu_status cdu_gpu_list(cdu_device_row **out, uint32_t *count, char *missing, size_t missing_size, cdu_error *error);
+
 /* Opens the device that `name` means (device.h), with the self-test unless `untested`. CDU_NO_DEVICE where none matches (the
  * words list those there are), where a part of a name is ambiguous, or where the device computes wrong. */
 cdu_status cdu_gpu_open(const char *name, bool timed, bool untested, cdu_gpu *out, cdu_error *error);

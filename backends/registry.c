@@ -61,20 +61,7 @@ static cdu_status collect(const char *only, table *t, char *missing, size_t miss
     return CDU_OK;
 }
 
-static void test_row(cdu_device_row *row)
-{
-    cdu_gpu gpu;
-    cdu_error error = {0};
-    cdu_status status = cdu_gpu_open(row->id, false, false, &gpu, &error);
-    if (status == CDU_OK) cdu_gpu_close(&gpu);
-    if (status == CDU_OK)
-        snprintf(row->self_test, sizeof row->self_test, "passed");
-    else
-        snprintf(row->self_test, sizeof row->self_test, "failed: %.150s", error.words);
-}
-
-cdu_status cdu_devices_list(bool self_test, cdu_device_row **out, uint32_t *count, char *missing, size_t missing_size,
-                            cdu_error *error)
+cdu_status cdu_gpu_list(cdu_device_row **out, uint32_t *count, char *missing, size_t missing_size, cdu_error *error)
 {
     table t = {0};
     if (missing && missing_size) missing[0] = 0;
@@ -83,7 +70,6 @@ cdu_status cdu_devices_list(bool self_test, cdu_device_row **out, uint32_t *coun
         free(t.rows);
         return status;
     }
-    for (size_t i = 0; self_test && i < t.count; i++) test_row(&t.rows[i]);
     *out = t.rows;
     *count = (uint32_t)t.count;
     return CDU_OK;

@@ -212,11 +212,3 @@ cdu_status cdu_ops_self_test(const cdu_gpu *gpu, cdu_error *error)
     }
     return cdu_fail(error, CDU_NO_DEVICE, "%s (%s) fails the self-test of the operators: %s", gpu->id, gpu->info.name, own.words);
 }
-
-cdu_status cdu_open_device(const char *name, bool timed, cdu_gpu *out, cdu_error *error)
-{
-    CDU_TRY(cdu_gpu_open(name, timed, false, out, error));
-    cdu_status status = cdu_ops_self_test(out, error);
-    if (status != CDU_OK) cdu_gpu_close(out);
-    return status;
-}
