@@ -46,6 +46,11 @@ bool cdu_lowering_training(const cdu_lowering *l)
     return l->options.training;
 }
 
+bool cdu_lowering_exact(const cdu_lowering *l)
+{
+    return l->options.exact;
+}
+
 const cdu_layout *cdu_tensor_layout(const cdu_lowering *l, cdu_tensor tensor)
 {
     return &l->tensors[tensor].layout;

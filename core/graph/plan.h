@@ -13,6 +13,7 @@ typedef cdu_status cdu_update_lowering(cdu_lowering *, cdu_error *);
 typedef struct {
     bool training;                  /* backward too; else forward alone */
     cdu_update_lowering *update;    /* null: gradients only (tests) */
+    bool exact;                     /* no kernels that round in another domain than the sum's own (Winograd) */
     bool quiet;                     /* a program's memory is logged as CDU_LOG_DEBUG: self-tests */
 } cdu_plan_options;
 

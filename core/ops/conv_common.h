@@ -1,5 +1,5 @@
 /* conv_common.h: what the convolution and the transposed convolution share: both are one sum over a window, read forward or backward.
- * Appends the steps of shaders/conv.k; leaves out Winograd and local memory on GPUs. */
+ * How they are computed is the variants' business (conv_variant.h). */
 #ifndef CDU_OPS_CONV_COMMON_H
 #define CDU_OPS_CONV_COMMON_H
 

@@ -1,6 +1,7 @@
-/* conv_common.c: chooses blocks, tiles and slots of a direct convolution for a device and appends its steps. All choices depend on the
- * shapes and the device's description alone, never on the number of threads, so that results repeat. */
-#include "core/ops/conv_common.h"
+/* conv_direct.c: the variant that every device and shape has: chooses blocks, tiles and slots of a direct convolution and appends the
+ * steps of shaders/conv.k. All choices depend on the shapes and the device's description alone, never on the number of threads, so
+ * that results repeat. Leaves out local memory on GPUs. */
+#include "core/ops/conv_variant.h"
 
 #include "core/base/debug.h"
 
@@ -235,8 +236,10 @@ static cdu_status append_epilogue(cdu_lowering *l, const cdu_node *node, const c
     return cdu_append(l, &draft, error);
 }
 
-cdu_status cdu_conv_append_sum(cdu_lowering *l, const cdu_node *node, const char *pass, const cdu_conv_sum *sum, cdu_error *error)
+static cdu_status direct_sum(cdu_lowering *l, const cdu_node *node, const char *pass, const cdu_conv_sum *sum, const cdu_choice *choice,
+                             cdu_error *error)
 {
+    (void)choice;
     const cdu_layout *x = cdu_tensor_layout(l, sum->x), *y = cdu_tensor_layout(l, sum->y);
     blocks b = choose_blocks(cdu_lowering_device(l), x, y, false);
     packing order = choose_packing(&sum->window, &b);
@@ -350,8 +353,10 @@ static cdu_status append_unpack(cdu_lowering *l, const cdu_node *node, const cdu
     return cdu_append(l, &draft, error);
 }
 
-cdu_status cdu_conv_append_gradient(cdu_lowering *l, const cdu_node *node, const cdu_conv_gradient *g, cdu_error *error)
+static cdu_status direct_gradient(cdu_lowering *l, const cdu_node *node, const cdu_conv_gradient *g, const cdu_choice *choice,
+                                  cdu_error *error)
 {
+    (void)choice;
     const cdu_device_info *device = cdu_lowering_device(l);
     const cdu_layout *x = cdu_tensor_layout(l, g->x), *d = cdu_tensor_layout(l, g->d);
     blocks b = choose_blocks(device, x, d, true);
@@ -371,3 +376,26 @@ cdu_status cdu_conv_append_gradient(cdu_lowering *l, const cdu_node *node, const
     }
     return append_unpack(l, node, g, &b, &order, partial, slot_floats, slots, error);
 }
+
+static bool always(const cdu_device_info *device, const cdu_conv_problem *problem, const cdu_choice *choice)
+{
+    (void)device, (void)problem;
+    return !choice->setting[0];
+}
+
+static bool preferred(const cdu_device_info *device, const cdu_conv_problem *problem)
+{
+    (void)device, (void)problem;
+    return true;
+}
+
+static uint32_t candidates(const cdu_device_info *device, const cdu_conv_problem *problem, cdu_choice *out, uint32_t limit)
+{
+    (void)device, (void)problem;
+    if (!limit) return 0;
+    out[0] = (cdu_choice){.variant = "direct"};
+    return 1;
+}
+
+const cdu_conv_variant cdu_conv_direct = {.name = "direct", .fits = always, .preferred = preferred, .candidates = candidates,
+                                          .sum = direct_sum, .gradient = direct_gradient};

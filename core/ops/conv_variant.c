@@ -1,0 +1,97 @@
+/* conv_variant.c: the table of variants and the choice among them. */
+#include "core/ops/conv_variant.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const cdu_conv_variant *const cdu_conv_variants[] = {&cdu_conv_direct, NULL};
+
+cdu_conv_problem cdu_conv_problem_of_sum(const cdu_lowering *l, const cdu_conv_sum *sum)
+{
+    const cdu_layout *x = cdu_tensor_layout(l, sum->x), *y = cdu_tensor_layout(l, sum->y);
+    const cdu_layout *computed = sum->window.parities == 4 ? x : y;
+    return (cdu_conv_problem){.pass = CDU_CONV_SUM, .side = sum->window.side, .stride = sum->window.stride,
+                              .parities = sum->window.parities, .n = y->shape.n, .h = computed->shape.h, .w = computed->shape.w,
+                              .in_lanes = x->lanes, .out_lanes = y->lanes};
+}
+
+cdu_conv_problem cdu_conv_problem_of_gradient(const cdu_lowering *l, const cdu_conv_gradient *g)
+{
+    const cdu_layout *x = cdu_tensor_layout(l, g->x), *d = cdu_tensor_layout(l, g->d);
+    return (cdu_conv_problem){.pass = CDU_CONV_GRADIENT, .side = g->window.side, .stride = g->window.stride,
+                              .parities = g->window.parities, .n = d->shape.n, .h = d->shape.h, .w = d->shape.w,
+                              .in_lanes = x->lanes, .out_lanes = d->lanes};
+}
+
+static const cdu_conv_variant *variant_named(const char *name)
+{
+    for (uint32_t i = 0; cdu_conv_variants[i]; i++)
+        if (!strcmp(cdu_conv_variants[i]->name, name)) return cdu_conv_variants[i];
+    return NULL;
+}
+
+cdu_status cdu_choice_parse(const char *text, cdu_choice *out, cdu_error *error)
+{
+    *out = (cdu_choice){0};
+    size_t length = strcspn(text, ":");
+    snprintf(out->variant, sizeof out->variant, "%.*s", (int)length, text);
+    if (!variant_named(out->variant) || length >= sizeof out->variant) {
+        char names[128] = "";
+        for (uint32_t i = 0; cdu_conv_variants[i]; i++)
+            snprintf(names + strlen(names), sizeof names - strlen(names), "%s%s", i ? ", " : "", cdu_conv_variants[i]->name);
+        return cdu_fail(error, CDU_USAGE, "there is no convolution variant '%s'; there are: %s", text, names);
+    }
+    const char *at = text + length;
+    for (uint32_t i = 0; *at == ':'; i++) {
+        char *end;
+        unsigned long value = strtoul(at + 1, &end, 10);
+        if (i == CDU_SETTINGS || end == at + 1 || (*end && *end != ':') || value > UINT32_MAX)
+            return cdu_fail(error, CDU_USAGE, "'%s' is no variant with up to %d numbers as in direct or gemm:64:32", text, CDU_SETTINGS);
+        out->setting[i] = (uint32_t)value;
+        at = end;
+    }
+    return CDU_OK;
+}
+
+static bool usable(const cdu_lowering *l, const cdu_conv_problem *problem, const cdu_choice *choice, const cdu_conv_variant **out)
+{
+    const cdu_conv_variant *variant = variant_named(choice->variant);
+    if (!variant || (variant->approximate && cdu_lowering_exact(l)) || !variant->fits(cdu_lowering_device(l), problem, choice)) return false;
+    *out = variant;
+    return true;
+}
+
+cdu_status cdu_conv_choose(const cdu_lowering *l, const cdu_conv_problem *problem, const cdu_conv_variant **variant, cdu_choice *choice,
+                           cdu_error *error)
+{
+    const char *forced = getenv("CDUNET_VARIANT");
+    if (forced && *forced) {
+        CDU_TRY(cdu_choice_parse(forced, choice, error));
+        if (usable(l, problem, choice, variant)) return CDU_OK;
+    }
+    for (uint32_t i = 0; cdu_conv_variants[i]; i++) {
+        *choice = (cdu_choice){0};
+        snprintf(choice->variant, sizeof choice->variant, "%s", cdu_conv_variants[i]->name);
+        if (usable(l, problem, choice, variant) && cdu_conv_variants[i]->preferred(cdu_lowering_device(l), problem)) return CDU_OK;
+    }
+    return cdu_fail(error, CDU_FAILED, "no variant fits a convolution of %u to %u lanes", problem->in_lanes, problem->out_lanes);
+}
+
+cdu_status cdu_conv_append_sum(cdu_lowering *l, const cdu_node *node, const char *pass, const cdu_conv_sum *sum, cdu_error *error)
+{
+    cdu_conv_problem problem = cdu_conv_problem_of_sum(l, sum);
+    const cdu_conv_variant *variant;
+    cdu_choice choice;
+    CDU_TRY(cdu_conv_choose(l, &problem, &variant, &choice, error));
+    return variant->sum(l, node, pass, sum, &choice, error);
+}
+
+cdu_status cdu_conv_append_gradient(cdu_lowering *l, const cdu_node *node, const cdu_conv_gradient *g, cdu_error *error)
+{
+    cdu_conv_problem problem = cdu_conv_problem_of_gradient(l, g);
+    const cdu_conv_variant *variant;
+    cdu_choice choice;
+    CDU_TRY(cdu_conv_choose(l, &problem, &variant, &choice, error));
+    return variant->gradient(l, node, g, &choice, error);
+}

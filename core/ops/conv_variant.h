@@ -1,0 +1,53 @@
+/* conv_variant.h: the ways in which a convolution can be computed, and which one is taken. A variant is a const struct in a file
+ * of its own; all compute the same sums, on any driver, and pass the same operator table. For core/ops and for tuning.
+ *
+ * Taken is, for each pass of each node: what CDUNET_VARIANT forces, where it fits; else what the device's tune pack says, where it
+ * fits; else the first variant of cdu_conv_variants that fits and is preferred for this device and shape. With
+ * cdu_plan_options.exact no approximate variant is taken. */
+#ifndef CDU_OPS_CONV_VARIANT_H
+#define CDU_OPS_CONV_VARIANT_H
+
+#include "core/ops/conv_common.h"
+
+enum { CDU_SETTINGS = 4 };
+
+/* A variant and its settings, whose meaning and order are the variant's; 0 leaves a setting to it. */
+typedef struct { char variant[16]; uint32_t setting[CDU_SETTINGS]; } cdu_choice;
+
+typedef enum { CDU_CONV_SUM, CDU_CONV_GRADIENT } cdu_conv_pass; /* forward and data gradient; gradient of weight and bias */
+
+/* One pass of one convolution. h, w: pixels of the result (of d for the gradient; of x with parities). Lanes as in the layouts of x
+ * and y (or d), pads included. */
+typedef struct {
+    cdu_conv_pass pass;
+    uint32_t side, stride, parities;
+    uint32_t n, h, w, in_lanes, out_lanes;
+} cdu_conv_problem;
+
+typedef struct {
+    const char *name;
+    bool approximate;                       /* rounds in another domain: Winograd */
+    const char *setting[CDU_SETTINGS];      /* names, for tune packs and logs; null behind the last */
+    /* Whether the device and the shape allow it with these settings. */
+    bool (*fits)(const cdu_device_info *, const cdu_conv_problem *, const cdu_choice *);
+    /* Whether it is a good default; asked only where it fits. */
+    bool (*preferred)(const cdu_device_info *, const cdu_conv_problem *);
+    /* What a tuner may try, at most `limit` choices; returns how many. The first has no settings. */
+    uint32_t (*candidates)(const cdu_device_info *, const cdu_conv_problem *, cdu_choice *out, uint32_t limit);
+    cdu_status (*sum)(cdu_lowering *, const cdu_node *, const char *pass, const cdu_conv_sum *, const cdu_choice *, cdu_error *);
+    cdu_status (*gradient)(cdu_lowering *, const cdu_node *, const cdu_conv_gradient *, const cdu_choice *, cdu_error *);
+} cdu_conv_variant;
+
+extern const cdu_conv_variant cdu_conv_direct;
+extern const cdu_conv_variant *const cdu_conv_variants[]; /* null-terminated, in the order in which defaults are looked for */
+
+cdu_conv_problem cdu_conv_problem_of_sum(const cdu_lowering *, const cdu_conv_sum *);
+cdu_conv_problem cdu_conv_problem_of_gradient(const cdu_lowering *, const cdu_conv_gradient *);
+
+/* The variant that will be taken for a problem, and its settings. CDU_USAGE where CDUNET_VARIANT names none. */
+cdu_status cdu_conv_choose(const cdu_lowering *, const cdu_conv_problem *, const cdu_conv_variant **, cdu_choice *, cdu_error *);
+
+/* "name" or "name:setting:setting..." into a choice. CDU_USAGE with the names there are. */
+cdu_status cdu_choice_parse(const char *text, cdu_choice *, cdu_error *);
+
+#endif
