@@ -33,12 +33,14 @@ typedef float4 f4;
 #define WCOUNT(d) ((uint)get_num_groups(d))
 #define GID(d) ((uint)get_global_id(d))
 #define UNROLL _Pragma("unroll")
-/* buffers: scalar, vector (index in vectors), scalar out of a vector buffer (index in scalars), unsigned */
+#define NOUNROLL _Pragma("nounroll")
+/* buffers: scalar, vector (index in vectors), scalar of a vector buffer (index in scalars), unsigned */
 #define LD(b, i) ((b)[i])
 #define ST(b, i, x) ((b)[i] = (x))
 #define LDV(b, i) JOIN(vload, VW)((i), (b))
 #define STV(b, i, x) JOIN(vstore, VW)((x), (i), (b))
 #define LDS(b, i) ((b)[i])
+#define STS(b, i, x) ((b)[i] = (x))
 #define LDU(b, i) ((b)[i])
 #define STU(b, i, x) ((b)[i] = (x))
 /* values */

@@ -31,11 +31,13 @@
 #define WCOUNT(d) gl_NumWorkGroups[d]
 #define GID(d) gl_GlobalInvocationID[d]
 #define UNROLL [[unroll]]
+#define NOUNROLL [[dont_unroll]]
 #define LD(b, i) (b[i])
 #define ST(b, i, x) (b[i] = (x))
 #define LDV(b, i) (b[i])
 #define STV(b, i, x) (b[i] = (x))
-#define LDS(b, i) (b[(i) >> 2][(i) & 3u])
+#define LDS(b, i) (b[(i) >> 2][(i) & 3])
+#define STS(b, i, x) (b[(i) >> 2][(i) & 3] = (x))
 #define LDU(b, i) (b[i])
 #define STU(b, i, x) (b[i] = (x))
 #define VF(x) vec4(x)

@@ -6,6 +6,21 @@
 
 #include "core/graph/lowering.h"
 
+static inline uint32_t cdu_smaller(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
+
+static inline uint32_t cdu_larger(uint32_t a, uint32_t b)
+{
+    return a > b ? a : b;
+}
+
+static inline uint32_t cdu_ceil_div(uint32_t a, uint32_t b)
+{
+    return (a + b - 1) / b;
+}
+
 /* CPUs with explicit wide vectors: one item a group. */
 bool cdu_op_wide(const cdu_device_info *device);
 

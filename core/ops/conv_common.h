@@ -3,6 +3,7 @@
 #ifndef CDU_OPS_CONV_COMMON_H
 #define CDU_OPS_CONV_COMMON_H
 
+#include "core/ops/common.h"
 #include "core/ops/ops.h"
 
 /* A window of side x side taps, moved by `stride`, `pad` zeros around x; parities: 4 for one tap to each pixel of every 2x2 of y.
@@ -32,5 +33,10 @@ typedef struct {
     bool add_weight, add_bias, bias_of_x;
 } cdu_conv_gradient;
 cdu_status cdu_conv_append_gradient(cdu_lowering *, const cdu_node *, const cdu_conv_gradient *, cdu_error *);
+
+/* For the variants. The widest vector of a tensor's lanes, at most `limit`, that its pitch and its place in a concatenation allow. */
+uint32_t cdu_conv_vector_of(const cdu_layout *, uint32_t limit);
+/* How a kernel finds the channel of a lane, and its weights: channels, split, split_lane, step. */
+void cdu_conv_channel_params(cdu_draft *, const cdu_layout *, uint64_t step);
 
 #endif

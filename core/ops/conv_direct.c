@@ -11,44 +11,15 @@ enum {
     SLOT_BYTES = 64 << 20           /* of all partial sums of a gradient, if it can be */
 };
 
-static uint32_t smaller(uint32_t a, uint32_t b)
-{
-    return a < b ? a : b;
-}
-
-static uint32_t larger(uint32_t a, uint32_t b)
-{
-    return a > b ? a : b;
-}
-
-static uint32_t ceil_div(uint32_t a, uint32_t b)
-{
-    return (a + b - 1) / b;
-}
-
-/* A CPU through a compiler of wide vectors: one item a group, tiles in local memory. */
-static bool is_wide(const cdu_device_info *device)
-{
-    return device->vector_width > 4;
-}
-
-/* The widest vector of a tensor's lanes that its pitch and its place in a concatenation allow. */
-static uint32_t vector_of(const cdu_layout *layout, uint32_t limit)
-{
-    uint32_t width = limit;
-    while (width > 4 && (layout->lanes % width || layout->pitch % width || layout->offset % width)) width /= 2;
-    return width;
-}
-
 /* x in blocks of ib lanes, y (or d) in blocks of nv vectors of vw lanes. */
 typedef struct { uint32_t ib, in_blocks, vw, nv, out_blocks; } blocks;
 
 static blocks choose_blocks(const cdu_device_info *device, const cdu_layout *x, const cdu_layout *y, bool single)
 {
     blocks b = {.ib = 4, .vw = 4, .nv = 1};
-    if (is_wide(device)) {
-        b.ib = vector_of(x, 16);
-        b.vw = vector_of(y, device->vector_width);
+    if (cdu_op_wide(device)) {
+        b.ib = cdu_conv_vector_of(x, 16);
+        b.vw = cdu_conv_vector_of(y, device->vector_width);
         if (b.vw == device->vector_width && y->lanes % (2 * b.vw) == 0) b.nv = 2;
     } else if (!single && y->lanes % 8 == 0) b.nv = 2;
     b.in_blocks = x->lanes / b.ib;
@@ -80,18 +51,10 @@ static packing choose_packing(const cdu_conv_window *window, const blocks *b)
     return p;
 }
 
-static void channel_params(cdu_draft *draft, const cdu_layout *layout, uint64_t step)
-{
-    cdu_draft_param(draft, layout->shape.c);
-    cdu_draft_param(draft, layout->split);
-    cdu_draft_param(draft, layout->split_lane);
-    cdu_draft_param(draft, (uint32_t)step);
-}
-
 /* Groups of conv_pack and conv_unpack: a block of lanes each. */
 static void block_groups(cdu_draft *draft, const cdu_device_info *device, const blocks *b)
 {
-    if (is_wide(device)) cdu_draft_groups(draft, b->out_blocks, b->in_blocks, 1, 1, 1, 1);
+    if (cdu_op_wide(device)) cdu_draft_groups(draft, b->out_blocks, b->in_blocks, 1, 1, 1, 1);
     else cdu_draft_groups(draft, b->out_blocks, b->in_blocks, 1, b->ib, b->vw * b->nv, 1);
 }
 
@@ -112,8 +75,8 @@ static cdu_status append_pack(cdu_lowering *l, const cdu_node *node, const char 
         cdu_draft_use(&draft, sum->scale, CDU_READ, 0, 0);
         cdu_draft_use(&draft, sum->shift, CDU_READ, 0, 0);
     }
-    channel_params(&draft, x, sum->window.in_step);
-    channel_params(&draft, y, sum->window.out_step);
+    cdu_conv_channel_params(&draft, x, sum->window.in_step);
+    cdu_conv_channel_params(&draft, y, sum->window.out_step);
     cdu_draft_param(&draft, b->in_blocks);
     cdu_draft_param(&draft, (uint32_t)order->block_step);
     cdu_draft_param(&draft, (uint32_t)order->tap_step);
@@ -128,7 +91,7 @@ static cdu_status append_pack(cdu_lowering *l, const cdu_node *node, const char 
 static uint32_t choose_pixels(const cdu_device_info *device, const cdu_conv_window *window, const blocks *b, uint32_t w)
 {
     /* on GPUs what fits into 128 registers, all that some compilers for RDNA3 use (tests/kernels) */
-    if (!is_wide(device)) return device->kind == CDU_CPU || window->stride > 1 || window->parities > 1 ? 4 : 6;
+    if (!cdu_op_wide(device)) return device->kind == CDU_CPU || window->stride > 1 || window->parities > 1 ? 4 : 6;
     static const struct { uint32_t pixels; double worth; } choices[3][3] = {
         {{8, 1.0}, {12, 0.9}, {4, 0.7}},            /* two vectors of 32 registers */
         {{12, 1.0}, {8, 0.95}, {4, 0.7}},           /* one vector */
@@ -138,7 +101,7 @@ static uint32_t choose_pixels(const cdu_device_info *device, const cdu_conv_wind
     double most = 0;
     for (uint32_t i = 0; i < 3; i++) {
         uint32_t pixels = choices[row][i].pixels;
-        double use = choices[row][i].worth * w / (ceil_div(w, pixels) * pixels);
+        double use = choices[row][i].worth * w / (cdu_ceil_div(w, pixels) * pixels);
         if (use > most) most = use, best = pixels;
     }
     return best;
@@ -156,12 +119,12 @@ static tiling choose_tiling(const cdu_device_info *device, const cdu_conv_window
 {
     tiling t = {.np = choose_pixels(device, window, b, w), .th = 1};
     const uint32_t budget = LOCAL_BUDGET;
-    t.tw = smaller(ceil_div(w, t.np), larger(64 / t.np, 1)) * t.np;
-    t.chunk = smaller(b->in_blocks, 128 / b->ib);
+    t.tw = cdu_smaller(cdu_ceil_div(w, t.np), cdu_larger(64 / t.np, 1)) * t.np;
+    t.chunk = cdu_smaller(b->in_blocks, 128 / b->ib);
     while (t.chunk > 1 && tile_bytes(window, b, t.chunk, 1, t.tw) > budget) t.chunk--;
     while (t.tw > t.np && tile_bytes(window, b, t.chunk, 1, t.tw) > budget) t.tw -= t.np;
-    uint64_t across = (uint64_t)images * ceil_div(w, t.tw);
-    while (t.th < 8 && t.th < h && tile_bytes(window, b, t.chunk, t.th + 1, t.tw) <= budget && across * ceil_div(h, t.th + 1) >= 16) t.th++;
+    uint64_t across = (uint64_t)images * cdu_ceil_div(w, t.tw);
+    while (t.th < 8 && t.th < h && tile_bytes(window, b, t.chunk, t.th + 1, t.tw) <= budget && across * cdu_ceil_div(h, t.th + 1) >= 16) t.th++;
     return t;
 }
 
@@ -180,12 +143,12 @@ static cdu_status append_main(cdu_lowering *l, const cdu_node *node, const char 
     const cdu_device_info *device = cdu_lowering_device(l);
     const cdu_conv_window *window = &sum->window;
     const cdu_layout *x = cdu_tensor_layout(l, sum->x), *y = cdu_tensor_layout(l, sum->y);
-    bool wide = is_wide(device);
+    bool wide = cdu_op_wide(device);
     uint32_t h = window->parities == 4 ? x->shape.h : y->shape.h, w = window->parities == 4 ? x->shape.w : y->shape.w;
     tiling t = choose_tiling(device, window, b, h, w, n1 - n0);
-    uint32_t an_image = wide ? 1 : b->out_blocks * window->parities, most = larger(device->group_count[2] / an_image, 1);
+    uint32_t an_image = wide ? 1 : b->out_blocks * window->parities, most = cdu_larger(device->group_count[2] / an_image, 1);
     for (uint32_t first = 0; first < n1 - n0; first += most) {
-        uint32_t images = smaller(most, n1 - n0 - first);
+        uint32_t images = cdu_smaller(most, n1 - n0 - first);
         cdu_draft draft = cdu_draft_begin("conv.k", wide ? "conv_wide" : "conv_direct", node, pass);
         define_window(&draft, window, b);
         cdu_draft_define(&draft, "NP", t.np);
@@ -195,13 +158,13 @@ static cdu_status append_main(cdu_lowering *l, const cdu_node *node, const char 
         if (wide) {
             /* pads at the end of a single block need no products; those within a concatenation are multiplied by zero */
             bool gaps = x->split < x->shape.c || b->in_blocks > 1;
-            cdu_draft_define(&draft, "LANES", gaps ? b->ib : smaller(x->shape.c, b->ib));
+            cdu_draft_define(&draft, "LANES", gaps ? b->ib : cdu_smaller(x->shape.c, b->ib));
             cdu_draft_define(&draft, "TILE", LOCAL_BUDGET / 4);
-            cdu_draft_groups(&draft, ceil_div(w, t.tw), ceil_div(h, t.th), images, 1, 1, 1);
+            cdu_draft_groups(&draft, cdu_ceil_div(w, t.tw), cdu_ceil_div(h, t.th), images, 1, 1, 1);
         } else {
-            uint32_t strips = ceil_div(w, t.np), across = 1, items = device->kind == CDU_CPU ? 16 : 64;
+            uint32_t strips = cdu_ceil_div(w, t.np), across = 1, items = device->kind == CDU_CPU ? 16 : 64;
             while (across < strips && across < items) across *= 2;
-            cdu_draft_groups(&draft, ceil_div(strips, across), ceil_div(h, items / across), images * an_image, across, items / across, 1);
+            cdu_draft_groups(&draft, cdu_ceil_div(strips, across), cdu_ceil_div(h, items / across), images * an_image, across, items / across, 1);
         }
         cdu_draft_use(&draft, sum->x, CDU_READ, n0, n1);
         cdu_draft_use(&draft, packed, CDU_READ, 0, 0);
@@ -225,8 +188,8 @@ static cdu_status append_epilogue(cdu_lowering *l, const cdu_node *node, const c
     define_window(&draft, &sum->window, b);
     cdu_draft_define(&draft, "EPILOGUE", sum->epilogue);
     uint32_t vectors = y->lanes / b->vw, pixels = (n1 - n0) * y->shape.h * y->shape.w;
-    uint32_t across = smaller(vectors, 8), down = 64 / across;
-    cdu_draft_groups(&draft, ceil_div(vectors, across), smaller(ceil_div(pixels, down), 4096), 1, across, down, 1);
+    uint32_t across = cdu_smaller(vectors, 8), down = 64 / across;
+    cdu_draft_groups(&draft, cdu_ceil_div(vectors, across), cdu_smaller(cdu_ceil_div(pixels, down), 4096), 1, across, down, 1);
     cdu_draft_use(&draft, packed, CDU_READ, 0, 0);
     cdu_draft_use(&draft, sum->y, CDU_READ | CDU_WRITE, n0, n1);
     uint32_t words[] = {pixels, y->pitch / b->vw, y->offset / b->vw, vectors, (uint32_t)(order->weights / b->vw)};
@@ -265,21 +228,21 @@ static uint32_t row_products(const cdu_device_info *device, const cdu_conv_windo
     uint32_t products = window->side * b->ib;
     bool few = device->vector_width < 16 && b->nv == 2;
     if (window->side == 3) return few ? 6 : b->nv == 2 && b->ib >= 8 ? 8 : 12;
-    return smaller(products, few ? 4 : b->nv == 2 ? 8 : 16);
+    return cdu_smaller(products, few ? 4 : b->nv == 2 ? 8 : 16);
 }
 
 static cutting choose_cutting(const cdu_device_info *device, const cdu_conv_window *window, const blocks *b, const cdu_layout *d,
                               uint64_t slot_floats)
 {
-    bool wide = is_wide(device);
+    bool wide = cdu_op_wide(device);
     cutting c = {.tw = d->shape.w, .th = 1};
     if (wide) {
         if (c.tw > 48) c.tw = 32;
-        c.th = smaller(d->shape.h, larger(RUN / c.tw, 1));
+        c.th = cdu_smaller(d->shape.h, cdu_larger(RUN / c.tw, 1));
         c.r = row_products(device, window, b);
     }
-    c.tiles_x = ceil_div(d->shape.w, c.tw);
-    c.tiles_y = ceil_div(d->shape.h, c.th);
+    c.tiles_x = cdu_ceil_div(d->shape.w, c.tw);
+    c.tiles_y = cdu_ceil_div(d->shape.h, c.th);
     uint64_t tiles = (uint64_t)d->shape.n * c.tiles_x * c.tiles_y;
     uint64_t at_once = (uint64_t)b->out_blocks * b->in_blocks * (wide ? 1 : window->side);
     uint64_t wanted = wide ? 64 : device->kind == CDU_CPU ? 1024 : 16384;
@@ -299,7 +262,7 @@ static cdu_status append_partial(cdu_lowering *l, const cdu_node *node, const cd
 {
     const cdu_device_info *device = cdu_lowering_device(l);
     const cdu_layout *x = cdu_tensor_layout(l, g->x), *d = cdu_tensor_layout(l, g->d);
-    bool wide = is_wide(device);
+    bool wide = cdu_op_wide(device);
     cdu_draft draft = cdu_draft_begin("conv.k", wide ? "conv_weight_gradient_wide" : "conv_weight_gradient", node, "weight gradient");
     define_window(&draft, &g->window, b);
     cdu_draft_define(&draft, "BIAS_OF_X", g->bias_of_x);
@@ -312,8 +275,8 @@ static cdu_status append_partial(cdu_lowering *l, const cdu_node *node, const cd
     } else {
         uint32_t rows = b->in_blocks * g->window.side, items = 64, across = 1;
         while (across < b->out_blocks && across < 8) across *= 2;
-        uint32_t down = smaller(rows, smaller(items / across, 8)), deep = smaller(larger(items / (across * down), 1), slots);
-        cdu_draft_groups(&draft, ceil_div(b->out_blocks, across), ceil_div(rows, down), ceil_div(slots, deep), across, down, deep);
+        uint32_t down = cdu_smaller(rows, cdu_smaller(items / across, 8)), deep = cdu_smaller(cdu_larger(items / (across * down), 1), slots);
+        cdu_draft_groups(&draft, cdu_ceil_div(b->out_blocks, across), cdu_ceil_div(rows, down), cdu_ceil_div(slots, deep), across, down, deep);
     }
     cdu_draft_use(&draft, g->x, CDU_READ, n0, n1);
     cdu_draft_use(&draft, g->d, CDU_READ, n0, n1);
@@ -341,9 +304,9 @@ static cdu_status append_unpack(cdu_lowering *l, const cdu_node *node, const cdu
     cdu_draft_use(&draft, partial, CDU_READ, 0, 0);
     cdu_draft_use(&draft, g->weight, g->add_weight ? CDU_READ | CDU_WRITE : CDU_WRITE, 0, 0);
     cdu_draft_use(&draft, g->bias, g->add_bias ? CDU_READ | CDU_WRITE : CDU_WRITE, 0, 0);
-    channel_params(&draft, x, g->window.in_step);
-    channel_params(&draft, d, g->window.out_step);
-    bool parts = g->bias_of_x && !is_wide(cdu_lowering_device(l));
+    cdu_conv_channel_params(&draft, x, g->window.in_step);
+    cdu_conv_channel_params(&draft, d, g->window.out_step);
+    bool parts = g->bias_of_x && !cdu_op_wide(cdu_lowering_device(l));
     uint32_t words[] = {b->in_blocks, (uint32_t)order->block_step, (uint32_t)order->tap_step, slots, (uint32_t)slot_floats,
                         (uint32_t)order->weights, parts ? g->window.side : 1, x->lanes, g->add_weight, g->add_bias};
     for (uint32_t i = 0; i < sizeof words / sizeof *words; i++) cdu_draft_param(&draft, words[i]);
@@ -366,11 +329,11 @@ static cdu_status direct_gradient(cdu_lowering *l, const cdu_node *node, const c
     cutting c = choose_cutting(device, &g->window, &b, d, slot_floats);
     cdu_tensor both[2] = {g->x, g->d}, partial;
     uint32_t slots = 0, an_image = c.tiles_x * c.tiles_y;
-    for (uint32_t n0 = 0, n1 = 0; cdu_next_range(l, both, 2, &n0, &n1);) slots += ceil_div((n1 - n0) * an_image, c.tiles_a_slot);
+    for (uint32_t n0 = 0, n1 = 0; cdu_next_range(l, both, 2, &n0, &n1);) slots += cdu_ceil_div((n1 - n0) * an_image, c.tiles_a_slot);
     CDU_TRY(cdu_lower_scratch(l, "partial sums", slot_floats * slots, &partial, error));
     uint32_t first = 0;
     for (uint32_t n0 = 0, n1 = 0; cdu_next_range(l, both, 2, &n0, &n1);) {
-        uint32_t count = ceil_div((n1 - n0) * an_image, c.tiles_a_slot);
+        uint32_t count = cdu_ceil_div((n1 - n0) * an_image, c.tiles_a_slot);
         CDU_TRY(append_partial(l, node, g, &b, &order, &c, partial, slot_floats, n0, n1, first, count, error));
         first += count;
     }

@@ -39,6 +39,7 @@ typedef struct {
 } cdu_conv_variant;
 
 extern const cdu_conv_variant cdu_conv_direct;
+extern const cdu_conv_variant cdu_conv_winograd;
 extern const cdu_conv_variant *const cdu_conv_variants[]; /* null-terminated, in the order in which defaults are looked for */
 
 cdu_conv_problem cdu_conv_problem_of_sum(const cdu_lowering *, const cdu_conv_sum *);
