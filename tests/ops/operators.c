@@ -43,6 +43,29 @@ Test(operators, match_with_the_kernels_of_gpus)
     every_row((cdu_op_variant){0}, 4, true, &ran);
 }
 
+/* Each way of computing a convolution, with settings that divide the work differently; where one does not fit, the default runs. */
+Test(operators, match_with_every_variant_of_convolution)
+{
+    static const char *const forced[] = {"direct", "winograd:1", "winograd:2", "winograd:1:0:0:64", "winograd:2:8:4", "winograd:0:0:6"};
+    cdu_debug_set(CDU_DEBUG_POISON, true);
+    const cdu_op_devices *devices = cdu_op_devices_open();
+    uint32_t ran = 0;
+    for (size_t f = 0; f < sizeof forced / sizeof *forced; f++) {
+        setenv("CDUNET_VARIANT", forced[f], 1);
+        for (uint32_t g = 0; g < devices->count; g++)
+            for (uint32_t r = 0; cdu_op_row_at(r); r++) {
+                const cdu_op_row *row = cdu_op_row_at(r);
+                if (strncmp(row->name, "conv 3x3", 8) || (f && devices->gpu[g].info.vector_width <= 4)) continue;
+                uint32_t before = failures.count;
+                if (cdu_op_run(&devices->gpu[g], row, (cdu_op_variant){.slice = f % 2, .view = f % 2 == 0}, NULL, NULL, &failures)) ran++;
+                if (failures.count > before) cdu_op_fail(&failures, "the last was forced to %s", forced[f]);
+            }
+    }
+    unsetenv("CDUNET_VARIANT");
+    all_right();
+    cr_assert(ran > 0);
+}
+
 Test(operators, match_as_slices_of_a_concatenation)
 {
     uint32_t ran = 0;

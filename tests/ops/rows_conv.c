@@ -52,6 +52,101 @@ static void walk_products(walk *w, product *visit)
                 }
 }
 
+/* ---- the error of Winograd's F(4x4, 3x3) ----
+ * A sum of products of sums errs by at most gamma(operations) times the same expression with every number and every coefficient replaced
+ * by its absolute value. Coefficients are those of the points 0, +-5/8, +-3/2 and infinity, written here once more. */
+
+#define A2 (0.625 * 0.625)
+#define B2 (1.5 * 1.5)
+#define NA (1 / (2 * A2 * (B2 - A2)))
+#define NB (1 / (2 * B2 * (B2 - A2)))
+static const double of_x[6][6] = {{A2 * B2, 0, A2 + B2, 0, 1, 0}, {0, 0.625 * B2, B2, 0.625, 1, 0}, {0, 0.625 * B2, B2, 0.625, 1, 0},
+                                  {0, 1.5 * A2, A2, 1.5, 1, 0},   {0, 1.5 * A2, A2, 1.5, 1, 0},     {0, A2 * B2, 0, A2 + B2, 0, 1}};
+static const double of_weights[6][3] = {{1 / (A2 * B2), 0, 0},         {NA, NA * 0.625, NA * A2}, {NA, NA * 0.625, NA * A2},
+                                        {NB, NB * 1.5, NB * B2}, {NB, NB * 1.5, NB * B2}, {0, 0, 1}};
+static const double to_y[4][6] = {{1, 1, 1, 1, 1, 0}, {0, 0.625, 0.625, 1.5, 1.5, 0}, {0, A2, A2, B2, B2, 0},
+                                  {0, 0.625 * A2, 0.625 * A2, 1.5 * B2, 1.5 * B2, 1}};
+enum { TRANSFORM_OPERATIONS = 40 };
+
+/* to (m x m) = a |from| a^T for a (m x k) with row length k: from is k x k. */
+static void both_sides(const double *a, int m, int k, const double *from, double *to)
+{
+    double half[36];
+    for (int i = 0; i < m; i++)
+        for (int j = 0; j < k; j++) {
+            half[i * k + j] = 0;
+            for (int q = 0; q < k; q++) half[i * k + j] += a[i * k + q] * fabs(from[q * k + j]);
+        }
+    for (int i = 0; i < m; i++)
+        for (int j = 0; j < m; j++) {
+            to[i * m + j] = 0;
+            for (int q = 0; q < k; q++) to[i * m + j] += half[i * k + q] * a[j * k + q];
+        }
+}
+
+/* The transposed: to (k x k) = a^T |from| a for a (m x k): from is m x m. */
+static void both_sides_turned(const double *a, int m, int k, const double *from, double *to)
+{
+    double turned[36];
+    for (int i = 0; i < m; i++)
+        for (int j = 0; j < k; j++) turned[j * m + i] = a[i * k + j];
+    both_sides(turned, k, m, from, to);
+}
+
+/* `size` x `size` pixels of channel c from (y, x) on, zero outside. */
+static void patch(const cdu_op_array *a, const double *values, uint64_t n, int y, int x, uint64_t c, int size, double *to)
+{
+    for (int r = 0; r < size; r++)
+        for (int s = 0; s < size; s++) {
+            bool in = y + r >= 0 && x + s >= 0 && y + r < (int)a->dims[1] && x + s < (int)a->dims[2];
+            to[r * size + s] = in ? values[cdu_op_at(a, n, (uint64_t)(y + r), (uint64_t)(x + s), c)] : 0;
+        }
+}
+
+/* Slack of out = conv(in, w): w of input channel i, output channel o begins at i * in_step + o * out_step, its 9 taps in any order. */
+static void winograd_sum_slack(const cdu_op_array *in, const double *in_values, const cdu_op_array *out, double *slack, const double *w,
+                               uint64_t in_step, uint64_t out_step, bool rotated, double gamma)
+{
+    uint32_t channels = in->dims[3], filters = out->dims[3];
+    for (uint64_t n = 0; n < in->dims[0]; n++)
+        for (int y = 0; y < (int)in->dims[1]; y += 4)
+            for (int x = 0; x < (int)in->dims[2]; x += 4)
+                for (uint64_t o = 0; o < filters; o++) {
+                    double sum[36] = {0}, pixels[36], v[36], u[36], tile[16];
+                    for (uint64_t i = 0; i < channels; i++) {
+                        double taps[9];
+                        for (int t = 0; t < 9; t++) taps[t] = w[i * in_step + o * out_step + (uint64_t)(rotated ? 8 - t : t)];
+                        patch(in, in_values, n, y - 1, x - 1, i, 6, pixels);
+                        both_sides(&of_x[0][0], 6, 6, pixels, v);
+                        both_sides(&of_weights[0][0], 6, 3, taps, u);
+                        for (int k = 0; k < 36; k++) sum[k] += u[k] * v[k];
+                    }
+                    both_sides(&to_y[0][0], 4, 6, sum, tile);
+                    for (int r = 0; r < 4 && y + r < (int)in->dims[1]; r++)
+                        for (int s = 0; s < 4 && x + s < (int)in->dims[2]; s++)
+                            slack[cdu_op_at(out, n, (uint64_t)(y + r), (uint64_t)(x + s), o)] += gamma * tile[r * 4 + s];
+                }
+}
+
+static void winograd_gradient_slack(const cdu_op_array *x, const cdu_op_array *y, double *slack, double gamma)
+{
+    for (uint64_t o = 0; o < y->dims[3]; o++)
+        for (uint64_t i = 0; i < x->dims[3]; i++) {
+            double sum[36] = {0}, pixels[36], gradients[16], v[36], d[36], taps[9];
+            for (uint64_t n = 0; n < x->dims[0]; n++)
+                for (int r = 0; r < (int)x->dims[1]; r += 4)
+                    for (int s = 0; s < (int)x->dims[2]; s += 4) {
+                        patch(x, x->v, n, r - 1, s - 1, i, 6, pixels);
+                        patch(y, y->g, n, r, s, o, 4, gradients);
+                        both_sides(&of_x[0][0], 6, 6, pixels, v);
+                        both_sides_turned(&to_y[0][0], 4, 6, gradients, d);
+                        for (int k = 0; k < 36; k++) sum[k] += d[k] * v[k];
+                    }
+            both_sides_turned(&of_weights[0][0], 6, 3, sum, taps);
+            for (int t = 0; t < 9; t++) slack[(o * x->dims[3] + i) * 9 + (uint64_t)t] += gamma * taps[t];
+        }
+}
+
 static void add_output(walk *w, uint64_t out, uint64_t in, uint64_t weight)
 {
     double p = w->data->in[0].v[in] * w->data->own[WEIGHT].v[weight];
@@ -78,6 +173,9 @@ static void forward(const cdu_op_row *row, cdu_op_data *d)
         y->slack[i] = depth * fabs(y->v[i]);
     }
     walk_products(&(walk){.row = row, .data = d, .depth = depth}, add_output);
+    if (k == 3 && d->approximate)
+        winograd_sum_slack(&d->in[0], d->in[0].v, y, y->slack, d->own[WEIGHT].v, 9, 9ull * d->in[0].dims[3], false,
+                           cdu_op_gamma(d->in[0].dims[3] + TRANSFORM_OPERATIONS));
     for (uint32_t state = SCALE; state < d->owns; state++)
         for (uint64_t i = 0; i < d->own[state].count; i++) d->own[state].after[i] = d->own[state].v[i];
     for (uint64_t i = 0; i < y->count && row->attribute[EPILOGUE] != CDU_EPILOGUE_NONE; i++) {
@@ -97,6 +195,11 @@ static void backward(const cdu_op_row *row, cdu_op_data *d)
     walk w = {.row = row, .data = d};
     if (!d->exact) w.depth = cdu_op_gamma(depth), w.window = cdu_op_gamma((double)y->dims[3] * k * k + 2);
     walk_products(&w, add_gradients);
+    if (k == 3 && d->approximate) {
+        winograd_sum_slack(y, y->g, &d->in[0], d->in[0].g_slack, d->own[WEIGHT].v, 9ull * d->in[0].dims[3], 9, true,
+                           cdu_op_gamma(y->dims[3] + TRANSFORM_OPERATIONS));
+        winograd_gradient_slack(&d->in[0], y, d->own[WEIGHT].g_slack, cdu_op_gamma(fmin(pixels / 16, 128) + pixels / 2048 + 32 + TRANSFORM_OPERATIONS));
+    }
     for (uint64_t i = 0; i < y->count; i++) {
         d->own[BIAS].g[i % y->dims[3]] += y->g[i];
         d->own[BIAS].g_slack[i % y->dims[3]] += w.depth * fabs(y->g[i]);
@@ -124,6 +227,9 @@ static const cdu_op_row rows[] = {
     CONV(3, 2, 6, 9, 32, 48),
     CONV(3, 1, 3, 5, 150, 4),
     CONV(3, 16, 16, 16, 4, 3),
+    CONV(3, 1, 9, 30, 64, 40),
+    CONV(3, 2, 34, 21, 8, 24),
+    CONV(3, 3, 2, 3, 16, 96),
     CONV(1, 2, 7, 13, 3, 6),
     CONV(1, 1, 30, 17, 6, 4),
     CONV(1, 1, 1, 1, 33, 32),

@@ -302,21 +302,35 @@ bool cdu_op_finite(const cdu_op_data *d)
     return true;
 }
 
+static cdu_status find_approximate(op_case *c, const cdu_gpu *gpu, const cdu_plan_options *options, cdu_error *error)
+{
+    cdu_plan *plan;
+    CDU_TRY(cdu_plan_create(c->graph, &gpu->info, options, &plan, error));
+    bool found = false;
+    for (uint32_t i = 0; i < cdu_plan_drafts(plan); i++) found = found || strstr(cdu_plan_draft(plan, i)->source, "winograd");
+    c->data[0].approximate = c->data[1].approximate = found;
+    cdu_plan_destroy(plan);
+    return CDU_OK;
+}
+
 static cdu_status run_and_check(op_case *c, const cdu_gpu *gpu, cdu_error *error)
 {
     const cdu_op_row *row = c->at.row;
     bool look = !cdu_op_is_null(gpu);
+    cdu_plan_options options = {.training = row->backward != NULL, .exact = c->at.variant.exact};
     for (uint32_t k = 0; k < c->copies; k++) {
         cdu_op_data_make(&c->data[k], row, c->graph, c->out[k], c->at.variant.exact, 7 + k);
         for (uint32_t i = 0; i < c->data[k].ins && k; i++) {    /* the copies have one input */
             memcpy(c->data[k].in[i].v, c->data[0].in[i].v, c->data[0].in[i].count * sizeof(double));
             memcpy(c->data[k].in[i].u, c->data[0].in[i].u, c->data[0].in[i].count * sizeof(uint32_t));
         }
+    }
+    CDU_TRY(find_approximate(c, gpu, &options, error));
+    for (uint32_t k = 0; k < c->copies; k++) {
         row->forward(row, &c->data[k]);
         if (row->backward) row->backward(row, &c->data[k]);
     }
     if ((c->at.variant.view || c->at.variant.relay) && !cdu_op_finite(&c->data[0])) return CDU_OK;    /* 0 * NaN is no identity */
-    cdu_plan_options options = {.training = row->backward != NULL};
     CDU_TRY(cdu_program_create(c->graph, gpu, &options, &c->program, error));
     CDU_TRY(give(c, error));
     CDU_TRY(cdu_program_run(c->program, NULL, 0, error));

@@ -38,6 +38,7 @@ typedef struct {
     cdu_op_array in[CDU_NODE_INPUTS], own[CDU_NODE_OWN], out[CDU_NODE_OUTPUTS];
     uint32_t ins, owns, outs;
     bool exact;             /* integer inputs: what the operator computes exactly gets no slack */
+    bool approximate;       /* some step rounds in another domain (conv_variant.h): slack is that of Winograd's F(4x4, 3x3) */
 } cdu_op_data;
 
 typedef struct { cdu_shape shape; cdu_storage storage; bool constant; } cdu_op_input; /* constant: no gradient wanted */
