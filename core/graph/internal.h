@@ -74,4 +74,9 @@ void cdu_lowering_free(cdu_lowering *l);
 /* Bytes [*begin, *end) of the use's root. */
 void cdu_use_range(const cdu_lowering *l, const cdu_use *use, cdu_tensor *root, uint64_t *begin, uint64_t *end);
 
+/* report.c: sums up the memory of a plan; CDUNET_DEBUG=steps and memory. */
+void cdu_plan_report_memory(cdu_plan *plan);
+void cdu_plan_log_steps(const cdu_plan *plan);
+void cdu_plan_log_memory(const cdu_plan *plan);
+
 #endif
