@@ -269,6 +269,29 @@ cdu_status cdu_lower_gradient_target(cdu_lowering *l, cdu_value value, cdu_tenso
     return gradient_tensor(l, value, out, error);
 }
 
+/* The gradient's memory belongs to an operator's output alone, and to nothing that the host sees. */
+static bool plain_gradient(const cdu_lowering *l, cdu_value value)
+{
+    const cdu_value_info *info = cdu_graph_value(l->graph, value);
+    return info->kind == CDU_VALUE_ACTIVATION && info->parent == CDU_NO_VALUE && !info->host_reads_gradient &&
+           !info->host_writes_gradient;
+}
+
+cdu_status cdu_lower_gradient_over(cdu_lowering *l, cdu_value value, cdu_value output, cdu_tensor *out, bool *add, bool *over,
+                                   cdu_error *error)
+{
+    cdu_value_record *record = &l->values[value];
+    const cdu_value_record *from = &l->values[output];
+    *over = record->wants_gradient && record->gradient == CDU_NO_TENSOR && from->gradient != CDU_NO_TENSOR &&
+            plain_gradient(l, value) && plain_gradient(l, output) && !cdu_debug(CDU_DEBUG_NO_REUSE);
+    if (*over) {
+        cdu_layout a = value_layout(l, value), b = l->tensors[from->gradient].layout;
+        *over = !memcmp(&a.shape, &b.shape, sizeof a.shape) && a.storage == b.storage && a.lanes == b.lanes && a.pitch == b.pitch;
+    }
+    if (*over) record->gradient = from->gradient;
+    return cdu_lower_gradient_target(l, value, out, add, error);
+}
+
 bool cdu_next_range(const cdu_lowering *l, const cdu_tensor *tensors, uint32_t count, uint32_t *n0, uint32_t *n1)
 {
     uint32_t images = 1, step = UINT32_MAX, unit = 1;
