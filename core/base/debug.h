@@ -15,7 +15,8 @@
     X(CDU_DEBUG_BARRIERS, "barriers", "a barrier before every step")                                       \
     X(CDU_DEBUG_POISON, "poison", "memory is filled with NaN before a tensor's first use")                 \
     X(CDU_DEBUG_NO_CACHE, "no-cache", "compiled kernels are neither read from nor written to disk")        \
-    X(CDU_DEBUG_STEPS, "steps", "log every step of a plan")
+    X(CDU_DEBUG_STEPS, "steps", "log every step of a plan")                                            \
+    X(CDU_DEBUG_MEMORY, "memory", "log what lies in memory where a plan needs most")
 
 typedef enum {
 #define CDU_DEBUG_ENUM(name, word, meaning) name,

@@ -27,8 +27,14 @@ typedef struct {
     uint64_t offset;
 } cdu_tensor_record;
 
+/* What the backward pass reads of an activation or a concatenation (parts follow it): what the forward pass wrote, kept until then; or
+ * what the same steps write once more, for the first node that needs it and held until the last; or once more for each. */
+typedef enum { CDU_KEPT, CDU_AGAIN_ONCE, CDU_AGAIN_EACH } cdu_keeping;
+
 typedef struct {
     cdu_tensor forward, again, gradient;
+    cdu_keeping keeping;
+    uint32_t again_for;         /* the node in whose backward pass `again` was written */
     bool gradient_written;
     bool wants_gradient;        /* itself, or something before it */
     uint64_t arena_offset;      /* parameters and states: elements from the arena's beginning */
@@ -47,7 +53,10 @@ struct cdu_lowering {
     size_t cut_count, cut_capacity;
     cdu_tensor patch, arenas[CDU_ARENAS];
     uint64_t arena_elements[CDU_ARENAS];
-    bool backward, again;
+    const uint8_t *keeping;     /* a cdu_keeping for each value; null: cdu_value_keeping_at_first */
+    bool backward;
+    uint32_t backward_node;     /* whose backward pass is being lowered */
+    const cdu_node *again;      /* whose forward pass is being lowered once more, or null */
 };
 
 enum { CDU_ARENA_ALIGN = 128 }; /* elements: 512 bytes, the strictest alignment met, so arenas are alike on all devices */
@@ -71,7 +80,20 @@ struct cdu_plan {
 /* Lowers the whole graph; the result owns its arrays, cdu_lowering_free releases them. */
 cdu_status cdu_lowering_run(cdu_lowering *l, cdu_error *error);
 void cdu_lowering_free(cdu_lowering *l);
+/* values.c. Needs graph, device, options and keeping of the lowering; makes the records of values, and the arenas. */
+cdu_status cdu_values_begin(cdu_lowering *l, cdu_error *error);
+/* The host gives the gradient, of the value or of the concatenation it is a part of. */
+bool cdu_value_seeded(const cdu_lowering *l, cdu_value value);
+/* The backward pass may do without what the forward pass wrote: no part of anything, made by operators, unseen by the host. */
+bool cdu_value_droppable(const cdu_graph *graph, cdu_value value);
+/* Cheap operators' outputs are computed again. */
+cdu_keeping cdu_value_keeping_at_first(const cdu_graph *graph, cdu_value value);
 /* Bytes [*begin, *end) of the use's root. */
 void cdu_use_range(const cdu_lowering *l, const cdu_use *use, cdu_tensor *root, uint64_t *begin, uint64_t *end);
+
+/* report.c: sums up the memory of a plan; CDUNET_DEBUG=steps and memory. */
+void cdu_plan_report_memory(cdu_plan *plan);
+void cdu_plan_log_steps(const cdu_plan *plan);
+void cdu_plan_log_memory(const cdu_plan *plan);
 
 #endif

@@ -61,6 +61,9 @@ cdu_status cdu_lower_gradient(cdu_lowering *, cdu_value, cdu_tensor *, cdu_error
 /* Writing the gradient of an input or a parameter: *add tells to add to what is there, else to set. *out is CDU_NO_TENSOR where no
  * gradient is wanted. Asked once for each gradient a node writes; a gradient that is written in ranges is asked for once. */
 cdu_status cdu_lower_gradient_target(cdu_lowering *, cdu_value, cdu_tensor *out, bool *add, cdu_error *);
+/* The same for an operator that can write the gradient of an input over the gradient of its output, element by element: *over tells
+ * that *out is the output's gradient, which nothing reads afterwards. */
+cdu_status cdu_lower_gradient_over(cdu_lowering *, cdu_value, cdu_value output, cdu_tensor *out, bool *add, bool *over, cdu_error *);
 /* Memory of `count` 4-byte elements for use between steps of this node. A scratch tensor has one image. */
 cdu_status cdu_lower_scratch(cdu_lowering *, const char *label, uint64_t count, cdu_tensor *, cdu_error *);
 /* The 256 bytes that the host gives with each run. */

@@ -2,11 +2,8 @@
  * first, over lifetimes; offline, so the greedy order costs nothing at run time. */
 #include "core/graph/plan.h"
 
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "cdunet/log.h"
 #include "core/base/debug.h"
 #include "core/base/memory.h"
 #include "core/graph/internal.h"
@@ -201,34 +198,6 @@ static cdu_status derive_barriers(cdu_plan *plan, cdu_error *error)
     return CDU_OK;
 }
 
-static void report_memory(cdu_plan *plan)
-{
-    const cdu_lowering *l = &plan->lowering;
-    for (size_t t = 0; t < l->tensor_count; t++) {
-        const cdu_tensor_record *tensor = &l->tensors[t];
-        if (tensor->root != (cdu_tensor)t) continue;
-        if (tensor->place == CDU_PLACE_ARENA) plan->report.arenas += tensor->bytes;
-        else if (tensor->place != CDU_PLACE_PLANNED) plan->report.host_visible += tensor->bytes;
-    }
-    plan->report.peak = plan->report.activations + plan->report.arenas + plan->report.host_visible;
-}
-
-static void log_steps(const cdu_plan *plan)
-{
-    for (size_t s = 0; s < plan->step_count; s++) {
-        const cdu_planned_step *step = &plan->steps[s];
-        if (step->fill) {
-            cdu_log(CDU_LOG_INFO, "step %zu segment %u%s: poison %s", s, step->segment, step->barrier ? " barrier" : "",
-                    plan->lowering.tensors[step->draft].name);
-            continue;
-        }
-        const cdu_draft *d = &plan->lowering.drafts[step->draft];
-        cdu_log(CDU_LOG_INFO, "step %zu segment %u%s: %s: %s %s, %u x %u x %u groups, %.3g GFLOP, %.3g MiB", s, step->segment,
-                step->barrier ? " barrier" : "", d->label, d->kernel, d->defines, d->groups[0], d->groups[1], d->groups[2],
-                d->flops * 1e-9, d->bytes / 1048576.0);
-    }
-}
-
 cdu_status cdu_plan_create(const cdu_graph *graph, const cdu_device_info *device, const cdu_plan_options *options,
                            cdu_plan **out, cdu_error *error)
 {
@@ -246,8 +215,9 @@ cdu_status cdu_plan_create(const cdu_graph *graph, const cdu_device_info *device
         cdu_plan_destroy(plan);
         return status;
     }
-    report_memory(plan);
-    if (cdu_debug(CDU_DEBUG_STEPS)) log_steps(plan);
+    cdu_plan_report_memory(plan);
+    if (cdu_debug(CDU_DEBUG_STEPS)) cdu_plan_log_steps(plan);
+    if (cdu_debug(CDU_DEBUG_MEMORY)) cdu_plan_log_memory(plan);
     *out = plan;
     return CDU_OK;
 }

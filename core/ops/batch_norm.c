@@ -134,7 +134,7 @@ static cdu_status forward(cdu_lowering *l, const cdu_node *node, cdu_error *erro
     return CDU_OK;
 }
 
-typedef struct { cdu_tensor x, dy, saved, means, dx, d_weight, d_bias; bool add, add_weight, add_bias; uint32_t relu; } gradients;
+typedef struct { cdu_tensor x, dy, saved, means, dx, d_weight, d_bias; bool add, over, add_weight, add_bias; uint32_t relu; } gradients;
 
 static cdu_status append_sums(cdu_lowering *l, const cdu_node *node, const gradients *g, cdu_error *error)
 {
@@ -183,14 +183,15 @@ static cdu_status append_gradient(cdu_lowering *l, const cdu_node *node, const g
         cdu_op_division d = cdu_op_divide(l, g->x, width, pixels, 3, false);
         cdu_draft draft = cdu_draft_begin("batch_norm.k", "batch_norm_gradient", node, "backward");
         cdu_draft_use(&draft, g->x, CDU_READ, n0, n1);
-        cdu_draft_use(&draft, g->dy, CDU_READ, n0, n1);
         cdu_draft_use(&draft, g->saved, CDU_READ, 0, 0);
         cdu_draft_use(&draft, g->means, CDU_READ, 0, 0);
-        cdu_draft_use(&draft, g->dx, g->add ? CDU_READ | CDU_WRITE : CDU_WRITE, n0, n1);
+        cdu_draft_use(&draft, g->dx, g->add || g->over ? CDU_READ | CDU_WRITE : CDU_WRITE, n0, n1);
+        if (!g->over) cdu_draft_use(&draft, g->dy, CDU_READ, n0, n1);
         PARAMS(&draft, (uint32_t)pixels, d.per, d.vectors, row_lanes(x.shape.c) / width, x.pitch / width, x.offset / width,
                dy.pitch / width, dy.offset / width, dx.pitch / width, dx.offset / width);
         cdu_draft_define(&draft, "RELU", g->relu);
         cdu_draft_define(&draft, "ADD", g->add);
+        cdu_draft_define(&draft, "IN_PLACE", g->over);
         cdu_op_division_apply(&d, &draft);
         draft.bytes = (double)pixels * x.lanes * 12;
         CDU_TRY(cdu_append(l, &draft, error));
@@ -206,7 +207,7 @@ static cdu_status backward(cdu_lowering *l, const cdu_node *node, cdu_error *err
     CDU_TRY(cdu_lower_gradient(l, node->output[0], &g.dy, error));
     CDU_TRY(cdu_lower_gradient_target(l, node->own[WEIGHT], &g.d_weight, &g.add_weight, error));
     CDU_TRY(cdu_lower_gradient_target(l, node->own[BIAS], &g.d_bias, &g.add_bias, error));
-    CDU_TRY(cdu_lower_gradient_target(l, node->input[0], &g.dx, &g.add, error));
+    CDU_TRY(cdu_lower_gradient_over(l, node->input[0], node->output[0], &g.dx, &g.add, &g.over, error));
     CDU_TRY(cdu_op_same_lanes(l, node, (const cdu_tensor[]){g.x, g.dy, g.dx}, 3, error));
     uint32_t channels = cdu_tensor_layout(l, g.x)->shape.c;
     CDU_TRY(cdu_lower_scratch(l, node->name, (uint64_t)MEANS_ROWS * row_lanes(channels), &g.means, error));

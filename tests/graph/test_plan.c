@@ -1,9 +1,11 @@
 /* test_plan.c: the graph and its plan on toy operators and an invented device: lifetimes, barriers, views, gradients that set or
  * add, recomputation, ranges. Nothing runs. */
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "cdunet/log.h"
 #include "core/base/debug.h"
 #include "core/graph/internal.h"
 
@@ -316,6 +318,29 @@ Test(plan, debug_words_change_the_plan)
         fills += plan->steps[s].fill;
     }
     cr_assert_eq(fills, cdu_plan_report_of(plan).tensors, "every planned tensor is poisoned once");
+    cdu_plan_destroy(plan);
+    cdu_graph_destroy(g);
+}
+
+static char logged[8192];
+
+static void keep_line(cdu_log_level level, const char *line, void *context)
+{
+    (void)level, (void)context;
+    size_t used = strlen(logged);
+    snprintf(logged + used, sizeof logged - used, "%s\n", line);
+}
+
+Test(plan, memory_at_the_peak_is_told)
+{
+    cdu_graph *g = small_u(1, 32);
+    cdu_device_info device = invented();
+    cdu_log_set_handler(keep_line, NULL, CDU_LOG_INFO);
+    cdu_debug_set(CDU_DEBUG_MEMORY, true);
+    cdu_plan *plan = planned(g, &device);
+    cr_assert(strstr(logged, "MiB both, from 'skip forward' to"), "%s", logged);
+    cr_assert(strstr(logged, "0.500 MiB a.output, from 'a forward' to 'skip backward'"), "%s", logged);
+    cr_assert_null(strstr(logged, "input"), "what the host writes is no planned memory: %s", logged);
     cdu_plan_destroy(plan);
     cdu_graph_destroy(g);
 }
