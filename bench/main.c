@@ -1,121 +1,58 @@
-/* main.c: cdunet-bench: times operators and training steps on one device and sets them beside what the device can do at most. Each
- * measurement is a row of `measurements`; results are rows of numbers, as a table or as JSON. */
-#include <jansson.h>
+/* main.c: the program `cdunet-bench`: a table of subcommands, where messages go, and one line for an error. */
+#include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "bench/bench.h"
+#include "bench/commands.h"
 #include "cdunet/log.h"
 #include "core/base/debug.h"
+#include "core/base/file.h"
 #include "core/base/progress.h"
 #include "tools/options.h"
 
-typedef cdu_status measurement(const bench_context *, bench_rows *, cdu_error *);
+typedef struct {
+    const char *name, *summary;
+    bench_command *run;
+} command;
 
-static cdu_status only_peaks(const bench_context *context, bench_rows *rows, cdu_error *error)
-{
-    (void)context, (void)rows, (void)error;
-    return CDU_OK;
-}
-
-static const struct { const char *name; measurement *run; } measurements[] = {
-    {"ops", bench_ops}, {"step", bench_step}, {"peaks", only_peaks},
+static const command commands[] = {
+    {"peaks", "what the device can do at most", bench_cmd_measure},
+    {"ops", "every operator and pass by itself", bench_cmd_measure},
+    {"step", "a training step, and where its time goes", bench_cmd_measure},
 };
-enum { MEASUREMENTS = sizeof measurements / sizeof measurements[0] };
+enum { COMMANDS = sizeof commands / sizeof commands[0] };
 
 static void print_log_line(cdu_log_level level, const char *line, void *context)
 {
-    (void)context, (void)level;
+    (void)context;
     cdu_progress_clear();
-    fprintf(stderr, "%s\n", line);
+    fprintf(stderr, "%s%s\n", level == CDU_LOG_WARNING ? "warning: " : level == CDU_LOG_ERROR ? "error: " : "", line);
 }
 
-/* The larger of the shares of both peaks: how near the row is to the device's roof. */
-static double share(const bench_row *row, const bench_peaks *peaks)
+static void print_usage(FILE *stream)
 {
-    double compute = row->gflop / (row->ms * 1e-3) / peaks->gflops, memory = row->gbyte / (row->ms * 1e-3) / peaks->gbytes;
-    return compute > memory ? compute : memory;
+    fprintf(stream, "usage: cdunet-bench COMMAND [options] [arguments]\n\ncommands:\n");
+    for (int i = 0; i < COMMANDS; i++) fprintf(stream, "  %-10s %s\n", commands[i].name, commands[i].summary);
+    fprintf(stream, "\n'cdunet-bench COMMAND --help' explains a command. Devices are called opencl:0, vulkan:1, a part of the device's name, or auto.\n");
 }
 
-static void print_table(const bench_context *context, const bench_rows *rows)
+static cdu_status run_command(int argc, char **argv, cdu_error *error)
 {
-    printf("%s, %s, %s\npeaks: %.1f GFLOP/s of multiply-adds, %.1f GB/s of copying\n", context->gpu.id, context->gpu.info.name,
-           context->gpu.info.driver, context->peaks.gflops, context->peaks.gbytes);
-    if (rows->count) printf("\n%-72s %6s %10s %9s %8s %7s\n", "what", "steps", "ms", "GFLOP/s", "GB/s", "of peak");
-    for (size_t i = 0; i < rows->count; i++) {
-        const bench_row *r = &rows->rows[i];
-        printf("%-72s %6u %10.3f %9.1f %8.1f %6.1f%%\n", r->name, r->times, r->ms, r->gflop / (r->ms * 1e-3), r->gbyte / (r->ms * 1e-3),
-               100 * share(r, &context->peaks));
+    const char *names[COMMANDS];
+    if (argc < 2) {
+        print_usage(stderr);
+        return cdu_fail(error, CDU_USAGE, "a command is missing");
     }
-}
-
-static void print_json(const bench_context *context, const bench_rows *rows)
-{
-    json_t *list = json_array();
-    for (size_t i = 0; i < rows->count; i++) {
-        const bench_row *r = &rows->rows[i];
-        json_array_append_new(list, json_pack("{s:s, s:i, s:f, s:f, s:f, s:f}", "name", r->name, "steps", (int)r->times, "ms", r->ms,
-                                              "gflop", r->gflop, "gbyte", r->gbyte, "share", share(r, &context->peaks)));
-    }
-    json_t *root = json_pack("{s:s, s:s, s:s, s:s, s:f, s:f, s:o}", "version", CDUNET_VERSION, "device", context->gpu.id, "name",
-                             context->gpu.info.name, "driver", context->gpu.info.driver, "peak_gflops", context->peaks.gflops,
-                             "peak_gbytes", context->peaks.gbytes, "rows", list);
-    json_dumpf(root, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
-    printf("\n");
-    json_decref(root);
-}
-
-static cdu_status measure(const char *device, measurement *run, bench_context *context, bool json, cdu_error *error)
-{
-    bench_rows rows = {0};
-    CDU_TRY(cdu_gpu_open(device, true, true, &context->gpu, error));
-    cdu_status status = bench_measure_peaks(context, error);
-    if (status == CDU_OK) status = run(context, &rows, error);
-    if (status == CDU_OK && json) print_json(context, &rows);
-    else if (status == CDU_OK) print_table(context, &rows);
-    free(rows.rows);
-    cdu_gpu_close(&context->gpu);
-    return status;
-}
-
-static cdu_status run_bench(int argc, char **argv, cdu_error *error)
-{
-    const char *device = NULL, *what = NULL;
-    const char *names[MEASUREMENTS];
-    uint64_t repeats = 0, width = 0, batch = 0, size = 0;
-    bool json = false, done = false;
-    bench_context context = {0};
-    const cdu_option options[] = {
-        {.name = "device", .letter = 'd', .type = CDU_OPTION_TEXT, .value = &device, .argument = "D", .fallback = "auto",
-         .help = "opencl:0, vulkan:1, or a part of the name"},
-        {.name = "only", .type = CDU_OPTION_TEXT, .value = &context.only, .argument = "TEXT", .help = "ops: cases whose name holds TEXT"},
-        {.name = "repeats", .type = CDU_OPTION_UNSIGNED, .value = &repeats, .argument = "N", .fallback = "3", .least = 1, .most = 1000,
-         .help = "runs after the first, of which the fastest counts"},
-        {.name = "width", .type = CDU_OPTION_UNSIGNED, .value = &width, .argument = "N", .fallback = "8", .least = 1, .most = 512,
-         .help = "step: filters of the first stage"},
-        {.name = "size", .type = CDU_OPTION_UNSIGNED, .value = &size, .argument = "N", .fallback = "256", .least = 16, .most = 8192,
-         .help = "step: width and height of a tile"},
-        {.name = "batch", .type = CDU_OPTION_UNSIGNED, .value = &batch, .argument = "N", .fallback = "1", .least = 1, .most = 1024,
-         .help = "step: tiles"},
-        {.name = "json", .type = CDU_OPTION_FLAG, .value = &json, .help = "print JSON"},
-        {0},
-    };
-    const cdu_positional positionals[] = {{.name = "WHAT", .value = &what, .help = "ops, step or peaks"}, {0}};
-    const cdu_usage usage = {"bench", "(cdunet-bench) times operators and training steps", NULL, options, positionals};
-    CDU_TRY(cdu_options_parse(&usage, argc, argv, &done, error));
-    if (done) return CDU_OK;
-    context.repeats = (uint32_t)repeats;
-    context.width = (uint32_t)width;
-    context.size = (uint32_t)size;
-    context.batch = (uint32_t)batch;
+    if (!strcmp(argv[1], "help") || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")) return print_usage(stdout), CDU_OK;
+    if (!strcmp(argv[1], "--version")) return printf("cdunet-bench %s\n", CDUNET_VERSION), CDU_OK;
     CDU_TRY(cdu_debug_load(error));
-    for (int i = 0; i < MEASUREMENTS; i++) {
-        names[i] = measurements[i].name;
-        if (!strcmp(what, names[i])) return measure(device, measurements[i].run, &context, json, error);
+    for (int i = 0; i < COMMANDS; i++) {
+        names[i] = commands[i].name;
+        if (!strcmp(argv[1], names[i])) return commands[i].run(argc - 1, argv + 1, error);
     }
-    const char *nearest = cdu_options_nearest(what, names, MEASUREMENTS);
-    return cdu_fail(error, CDU_USAGE, "there is no measurement '%s'%s%s", what, nearest ? "; did you mean " : "", nearest ? nearest : "");
+    const char *nearest = cdu_options_nearest(argv[1], names, COMMANDS);
+    if (nearest) return cdu_fail(error, CDU_USAGE, "there is no command '%s'; did you mean '%s'?", argv[1], nearest);
+    return cdu_fail(error, CDU_USAGE, "there is no command '%s'; 'cdunet-bench help' lists them", argv[1]);
 }
 
 int main(int argc, char **argv)
@@ -123,8 +60,16 @@ int main(int argc, char **argv)
     cdu_error error = {0};
     cdu_log_set_handler(print_log_line, NULL, CDU_LOG_WARNING);
     cdu_progress_set_stream(stderr);
-    cdu_status status = run_bench(argc, argv, &error);
+    cdu_options_set_program("cdunet-bench");
+    cdu_status status = run_command(argc, argv, &error);
     cdu_progress_clear();
-    if (status != CDU_OK) fprintf(stderr, "cdunet-bench: %s\n", error.words);
+    if ((fflush(stdout) != 0 || ferror(stdout)) && status == CDU_OK)
+        status = cdu_fail(&error, CDU_CANNOT_WRITE, "standard output cannot be written: %s", strerror(errno));
+    if (status != CDU_OK) {
+        for (char *at = error.words; *at; at++)
+            if (*at == '\n') *at = ' ';
+        fprintf(stderr, "cdunet-bench: %s\n", error.words[0] ? error.words : cdu_status_text(status));
+    }
+    cdu_file_discard_all();
     return (int)status;
 }

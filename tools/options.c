@@ -72,6 +72,13 @@ static void print_help_text(int column, const char *text)
     }
 }
 
+static const char *program = "cdunet";
+
+void cdu_options_set_program(const char *name)
+{
+    program = name;
+}
+
 static void print_option_help(const cdu_option *option)
 {
     int column = 0;
@@ -86,7 +93,7 @@ static void print_option_help(const cdu_option *option)
 
 static void print_help(const cdu_usage *usage)
 {
-    printf("usage: cdunet %s%s", usage->name, usage->options ? " [options]" : "");
+    printf("usage: %s %s%s", program, usage->name, usage->options ? " [options]" : "");
     for (size_t i = 0; i < positional_count(usage); i++) {
         const cdu_positional *p = &usage->positionals[i];
         printf(p->optional ? " [%s]%s" : " %s%s", p->name, p->values ? "..." : "");
@@ -163,7 +170,7 @@ static cdu_status unknown_option(const cdu_usage *usage, const char *word, cdu_e
     const char *nearest = cdu_options_nearest(word, names, count);
     if (nearest)
         return cdu_fail(error, CDU_USAGE, "%s: there is no option --%s; did you mean --%s?", usage->name, word, nearest);
-    return cdu_fail(error, CDU_USAGE, "%s: there is no option --%s; 'cdunet %s --help' lists them", usage->name, word, usage->name);
+    return cdu_fail(error, CDU_USAGE, "%s: there is no option --%s; '%s %s --help' lists them", usage->name, word, program, usage->name);
 }
 
 static const cdu_option *find_long(const cdu_usage *usage, const char *word, size_t length)
@@ -197,8 +204,8 @@ static cdu_status parse_option(const cdu_usage *usage, int argc, char **argv, in
     } else {
         option = find_short(usage, word[1]);
         if (!option)
-            return cdu_fail(error, CDU_USAGE, "%s: there is no option -%c; 'cdunet %s --help' lists them", usage->name, word[1],
-                            usage->name);
+            return cdu_fail(error, CDU_USAGE, "%s: there is no option -%c; '%s %s --help' lists them", usage->name, word[1],
+                            program, usage->name);
         if (word[2]) value = word + 2 + (word[2] == '=');
     }
     if (option->type == CDU_OPTION_FLAG) {
@@ -222,16 +229,16 @@ static cdu_status take_positionals(const cdu_usage *usage, char **words, size_t 
             *p->values = (const char **)(words + i);
             *p->count = count > i ? count - i : 0;
             if (!*p->count && !p->optional)
-                return cdu_fail(error, CDU_USAGE, "%s: %s is missing; see 'cdunet %s --help'", usage->name, p->name, usage->name);
+                return cdu_fail(error, CDU_USAGE, "%s: %s is missing; see '%s %s --help'", usage->name, p->name, program, usage->name);
             return CDU_OK;
         }
         if (i < count) *p->value = words[i];
         else if (!p->optional)
-            return cdu_fail(error, CDU_USAGE, "%s: %s is missing; see 'cdunet %s --help'", usage->name, p->name, usage->name);
+            return cdu_fail(error, CDU_USAGE, "%s: %s is missing; see '%s %s --help'", usage->name, p->name, program, usage->name);
     }
     if (count > rows)
-        return cdu_fail(error, CDU_USAGE, "%s: '%s' is one argument too many; see 'cdunet %s --help'", usage->name, words[rows],
-                        usage->name);
+        return cdu_fail(error, CDU_USAGE, "%s: '%s' is one argument too many; see '%s %s --help'", usage->name, words[rows],
+                        program, usage->name);
     return CDU_OK;
 }
 
@@ -257,8 +264,8 @@ cdu_status cdu_options_parse(const cdu_usage *usage, int argc, char **argv, bool
     for (size_t i = 0; i < options; i++) {
         if (usage->options[i].given) *usage->options[i].given = given[i];
         if (usage->options[i].required && !given[i])
-            return cdu_fail(error, CDU_USAGE, "%s: --%s %s is needed; see 'cdunet %s --help'", usage->name, usage->options[i].name,
-                            usage->options[i].argument ? usage->options[i].argument : "", usage->name);
+            return cdu_fail(error, CDU_USAGE, "%s: --%s %s is needed; see '%s %s --help'", usage->name, usage->options[i].name,
+                            usage->options[i].argument ? usage->options[i].argument : "", program, usage->name);
     }
     return take_positionals(usage, argv + 1, (size_t)words, error);
 }

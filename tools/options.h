@@ -68,6 +68,9 @@ typedef struct {
  * printed to standard output and *done is set: the command returns CDU_OK at once. argv is reordered for lists. */
 cdu_status cdu_options_parse(const cdu_usage *usage, int argc, char **argv, bool *done, cdu_error *error);
 
+/* The program's name in help and hints, kept as a pointer; "cdunet" until this is called. */
+void cdu_options_set_program(const char *name);
+
 /* The one of `count` names nearest to `word` by edits, or null where none is near. */
 const char *cdu_options_nearest(const char *word, const char *const *names, size_t count);
 
