@@ -38,7 +38,7 @@ function(cdunet_test_program name)
   target_link_libraries(${name} PRIVATE ${TEST_LIBRARIES})
 endfunction()
 
-foreach(room base graph ops backends model slide study train segment phantom tools)
+foreach(room base graph ops backends model slide study train report segment phantom tools)
   file(GLOB sources CONFIGURE_DEPENDS tests/${room}/*.c)
   list(FILTER sources EXCLUDE REGEX "/(fuzz_|main_)[^/]*$")
   if(sources)
@@ -54,7 +54,7 @@ foreach(room base graph ops backends model slide study train segment phantom too
     if(room STREQUAL backends)
       set_tests_properties(backends PROPERTIES RUN_SERIAL TRUE) # it takes times
     endif()
-    if(room MATCHES "tools|phantom|train|segment")
+    if(room MATCHES "tools|phantom|train|report|segment")
       add_dependencies(test_${room} cdunet-program)
     endif()
   endif()
@@ -84,6 +84,12 @@ if(CDUNET_OPENCL)
 endif()
 if(CDUNET_VULKAN)
   cdunet_add_test(parity.vulkan COMMAND /usr/bin/python3 ${CMAKE_SOURCE_DIR}/tests/parity/run --small --build ${CMAKE_BINARY_DIR} vulkan:0)
+endif()
+
+# scores against scikit-learn's
+if(CDUNET_OPENCL)
+  cdunet_add_test(report.scores COMMAND /usr/bin/python3 ${CMAKE_SOURCE_DIR}/tests/report/scores.py $<TARGET_FILE:cdunet-program>
+    ${CMAKE_BINARY_DIR}/scratch/scores)
 endif()
 
 add_executable(test_dist tests/dist/group.c)

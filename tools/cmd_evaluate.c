@@ -1,5 +1,5 @@
-/* cmd_evaluate.c: `cdunet evaluate STUDY --model M`: how well a model segments the slides of one split, as a table and as JSON. */
-#include <jansson.h>
+/* cmd_evaluate.c: `cdunet evaluate STUDY --model M`: how well a model segments the slides of one split, as a table, as JSON
+ * and as CSV. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,12 +7,12 @@
 
 #include "core/base/file.h"
 #include "core/ops/open.h"
-#include "core/train/evaluate.h"
+#include "core/report/scores.h"
 #include "tools/commands.h"
 #include "tools/options.h"
 
 typedef struct {
-    const char *study, *model, *split, *device, *json, *masks;
+    const char *study, *model, *split, *device, *json, *csv, *masks;
     uint64_t threads;
 } request;
 
@@ -34,139 +34,99 @@ static const char *short_name(const char *path)
 
 static int widest(const cdu_study *study, const cdu_evaluation *e)
 {
-    size_t width = 10;
+    size_t width = 12;
     for (size_t c = 0; c < study->class_count; c++)
         width = strlen(study->classes[c].name) > width ? strlen(study->classes[c].name) : width;
-    for (size_t i = 0; i < e->stain_count; i++) width = strlen(e->stains[i].name) > width ? strlen(e->stains[i].name) : width;
-    for (size_t i = 0; i < e->slide_count; i++) {
-        size_t length = strlen(short_name(e->slides[i].name));
-        width = length > width ? length : width;
-    }
+    const struct { const cdu_evaluation_part *parts; size_t count; } groups[] = {
+        {e->stains, e->stain_count}, {e->cases, e->case_count}, {e->slides, e->slide_count}};
+    for (size_t g = 0; g < sizeof groups / sizeof *groups; g++)
+        for (size_t i = 0; i < groups[g].count; i++) {
+            size_t length = strlen(short_name(groups[g].parts[i].name));
+            width = length > width ? length : width;
+        }
     return (int)(width < 48 ? width : 48);
+}
+
+static void print_interval(cdu_interval interval)
+{
+    if (isnan(interval.low))
+        printf("  %-16s", "-");
+    else
+        printf("  %.4f to %.4f", interval.low, interval.high);
+}
+
+static void print_class(const cdu_evaluation_part *part, const char *name, int width, uint32_t c)
+{
+    const bool mean = c == part->confusion.classes;
+    printf("%-*.*s ", width, width, name);
+    for (int s = 0; s < CDU_SCORES; s++) {
+        print_number(cdu_confusion_score(&part->confusion, (cdu_score)s, c));
+        if (s == CDU_SCORE_F1) print_interval(part->intervals.of[s][c]);
+    }
+    printf("        ");
+    print_number(cdu_confusion_score(&part->interior, CDU_SCORE_F1, c));
+    printf("  %13llu\n", (unsigned long long)(mean ? cdu_confusion_pixels(&part->confusion) : cdu_confusion_truth(&part->confusion, c)));
 }
 
 static void print_classes(const cdu_study *study, const cdu_evaluation *e, int width)
 {
-    printf("%-*s precision   recall       F1      IoU        pixels\n", width, "class");
-    for (uint32_t c = 0; c < e->confusion.classes; c++) {
-        printf("%-*s ", width, study->classes[c].name);
-        print_number(cdu_confusion_precision(&e->confusion, c));
-        print_number(cdu_confusion_recall(&e->confusion, c));
-        print_number(cdu_confusion_f1(&e->confusion, c));
-        print_number(cdu_confusion_iou(&e->confusion, c));
-        printf("  %12llu\n", (unsigned long long)cdu_confusion_truth(&e->confusion, c));
-    }
-    printf("%-*s                   ", width, "macro F1");
-    print_number(cdu_confusion_macro_f1(&e->confusion));
-    printf("\n");
-    for (uint32_t c = 0; c < e->confusion.classes; c++) {
-        if (isnan(cdu_confusion_f1(&e->confusion, c))) {
+    const cdu_confusion *confusion = &e->whole.confusion;
+    printf("%-*s precision   recall       F1  95 %% interval          IoU  F1 off boundary         pixels\n", width, "class");
+    for (uint32_t c = 0; c < confusion->classes; c++) print_class(&e->whole, study->classes[c].name, width, c);
+    print_class(&e->whole, "macro", width, confusion->classes);
+    for (uint32_t c = 0; c < confusion->classes; c++) {
+        if (isnan(cdu_confusion_f1(confusion, c))) {
             printf("%s is neither in the truth nor in the segmentation, and not in the macro F1\n", study->classes[c].name);
         }
     }
 }
 
-/* `files`: the parts are named by paths, of which the file's name is enough. */
-static void print_parts(const cdu_study *study, const cdu_evaluation_part *parts, size_t count, bool files, const char *title, int width)
+static void print_parts(const cdu_study *study, const cdu_evaluation_part *parts, size_t count, const char *title, int width)
 {
     printf("\n%-*s slides", width, title);
     for (size_t c = 0; c < study->class_count; c++) printf(" %10.10s", study->classes[c].name);
-    printf("   macro F1\n");
+    printf("   macro F1  95 %% interval    excluded\n");
     for (size_t i = 0; i < count; i++) {
-        printf("%-*.*s %6u", width, width, files ? short_name(parts[i].name) : parts[i].name, parts[i].slides);
-        for (uint32_t c = 0; c < study->class_count; c++) {
+        const cdu_confusion *confusion = &parts[i].confusion;
+        uint64_t pixels = cdu_confusion_pixels(confusion) + parts[i].excluded;
+        printf("%-*.*s %6u", width, width, short_name(parts[i].name), parts[i].slides);
+        for (uint32_t c = 0; c <= study->class_count; c++) {
             printf("  ");
-            print_number(cdu_confusion_f1(&parts[i].confusion, c));
+            print_number(cdu_confusion_score(confusion, CDU_SCORE_F1, c));
         }
-        printf("  ");
-        print_number(cdu_confusion_macro_f1(&parts[i].confusion));
-        printf("\n");
+        print_interval(parts[i].intervals.of[CDU_SCORE_F1][study->class_count]);
+        printf("  %6.2f %%\n", pixels ? 100.0 * (double)parts[i].excluded / (double)pixels : 0.0);
     }
+}
+
+/* What was left out, and how much of it there is. */
+static void print_excluded(const cdu_evaluation *e)
+{
+    uint64_t pixels = cdu_confusion_pixels(&e->whole.confusion), all = pixels + e->whole.excluded;
+    uint64_t near = pixels - cdu_confusion_pixels(&e->whole.interior);
+    printf("excluded, since the truth leaves them open: %llu pixels, %.2f %% of the slides\n", (unsigned long long)e->whole.excluded,
+           all ? 100.0 * (double)e->whole.excluded / (double)all : 0.0);
+    if (e->boundary_um > 0)
+        printf("within %g um of another class, and not in the F1 off boundary: %llu pixels, %.2f %% of the scored ones\n", e->boundary_um,
+               (unsigned long long)near, pixels ? 100.0 * (double)near / (double)pixels : 0.0);
+    for (size_t i = 0; i < e->unannotated_count; i++) printf("not scored, without annotation: %s\n", e->unannotated[i]);
+    if (e->resamples && e->whole.cases < 2)
+        printf("no intervals: %u case, and they are drawn over cases\n", e->whole.cases);
+    else if (e->resamples)
+        printf("intervals: %u resamples of %u cases\n", e->resamples, e->whole.cases);
 }
 
 static void print_table(const request *r, const cdu_study *study, const cdu_model_about *about, const cdu_evaluation *e)
 {
-    uint64_t pixels = 0;
     int width = widest(study, e);
-    for (uint32_t c = 0; c < e->confusion.classes; c++) pixels += cdu_confusion_truth(&e->confusion, c);
-    printf("%s, %s: %zu slide%s, %llu pixels of %g um, %llu more excluded; truth: %s\n\n", r->study, r->split, e->slide_count,
-           e->slide_count == 1 ? "" : "s", (unsigned long long)pixels, about->mpp, (unsigned long long)e->excluded,
+    printf("%s, %s: %zu slide%s, %llu pixels of %g um; truth: %s\n\n", r->study, r->split, e->slide_count,
+           e->slide_count == 1 ? "" : "s", (unsigned long long)cdu_confusion_pixels(&e->whole.confusion), about->mpp,
            r->masks ? r->masks : "annotations");
     print_classes(study, e, width);
-    print_parts(study, e->stains, e->stain_count, false, "F1 by stain", width);
-    print_parts(study, e->slides, e->slide_count, true, "F1 by slide", width);
-}
-
-/* ---- JSON ---- */
-
-static json_t *number(double x)
-{
-    return isnan(x) ? json_null() : json_real(x);
-}
-
-/* Scores of one confusion matrix; rows of "confusion" are the truth. */
-static json_t *scores(const cdu_study *study, const cdu_confusion *confusion)
-{
-    json_t *all = json_object(), *classes = json_array(), *matrix = json_array();
-    for (uint32_t c = 0; c < confusion->classes; c++) {
-        json_t *one = json_object(), *row = json_array();
-        json_object_set_new(one, "class", json_string(study->classes[c].name));
-        json_object_set_new(one, "precision", number(cdu_confusion_precision(confusion, c)));
-        json_object_set_new(one, "recall", number(cdu_confusion_recall(confusion, c)));
-        json_object_set_new(one, "f1", number(cdu_confusion_f1(confusion, c)));
-        json_object_set_new(one, "iou", number(cdu_confusion_iou(confusion, c)));
-        json_object_set_new(one, "pixels", json_integer((json_int_t)cdu_confusion_truth(confusion, c)));
-        json_array_append_new(classes, one);
-        for (uint32_t k = 0; k < confusion->classes; k++)
-            json_array_append_new(row, json_integer((json_int_t)confusion->pixels[c][k]));
-        json_array_append_new(matrix, row);
-    }
-    json_object_set_new(all, "macro_f1", number(cdu_confusion_macro_f1(confusion)));
-    json_object_set_new(all, "classes", classes);
-    json_object_set_new(all, "confusion", matrix);
-    return all;
-}
-
-static json_t *parts(const cdu_study *study, const cdu_evaluation_part *from, size_t count, const char *key)
-{
-    json_t *list = json_array();
-    for (size_t i = 0; i < count; i++) {
-        json_t *one = json_object();
-        json_object_set_new(one, key, json_string(from[i].name));
-        if (strcmp(key, "stain"))
-            json_object_set_new(one, "stain", json_string(from[i].stain));
-        else
-            json_object_set_new(one, "slides", json_integer(from[i].slides));
-        json_t *of = scores(study, &from[i].confusion);
-        json_object_update(one, of);
-        json_decref(of);
-        json_array_append_new(list, one);
-    }
-    return list;
-}
-
-static cdu_status write_json(const request *r, const cdu_study *study, const cdu_model_about *about, const char *device,
-                             const cdu_evaluation *e, cdu_error *error)
-{
-    json_t *root = json_object();
-    json_object_set_new(root, "study", json_string(r->study));
-    json_object_set_new(root, "model", json_string(r->model));
-    json_object_set_new(root, "split", json_string(r->split));
-    json_object_set_new(root, "truth", json_string(r->masks ? r->masks : "annotations"));
-    json_object_set_new(root, "mpp", json_real(about->mpp));
-    json_object_set_new(root, "device", json_string(device));
-    json_object_set_new(root, "excluded_pixels", json_integer((json_int_t)e->excluded));
-    json_t *of = scores(study, &e->confusion);
-    json_object_update(root, of);
-    json_decref(of);
-    json_object_set_new(root, "by_stain", parts(study, e->stains, e->stain_count, "stain"));
-    json_object_set_new(root, "by_slide", parts(study, e->slides, e->slide_count, "slide"));
-    char *text = json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
-    json_decref(root);
-    if (!text) return cdu_fail(error, CDU_FAILED, "%s: the scores could not be put into JSON", r->json);
-    cdu_status status = cdu_file_write(r->json, text, strlen(text), error);
-    free(text);
-    return status;
+    print_excluded(e);
+    if (study->evaluate.by_stain) print_parts(study, e->stains, e->stain_count, "F1 by stain", width);
+    if (study->evaluate.by_case) print_parts(study, e->cases, e->case_count, "F1 by case", width);
+    if (study->evaluate.by_slide) print_parts(study, e->slides, e->slide_count, "F1 by slide", width);
 }
 
 /* ---- the command ---- */
@@ -196,11 +156,24 @@ static cdu_status evaluate(const request *r, const cdu_study *study, const cdu_m
     status = cdu_evaluate(&settings, &gpu, &evaluation, error);
     if (status == CDU_OK) {
         print_table(r, study, about, &evaluation);
-        if (r->json) status = write_json(r, study, about, gpu.id, &evaluation, error);
+        cdu_scores_about of = {.study = study, .model = r->model, .split = r->split, .truth = r->masks ? r->masks : "annotations",
+                               .device = gpu.id, .mpp = about->mpp};
+        if (r->json) status = cdu_scores_write_json(r->json, &of, &evaluation, error);
+        if (r->csv && status == CDU_OK) status = cdu_scores_write_csv(r->csv, &of, &evaluation, error);
         cdu_evaluation_free(&evaluation);
     }
     cdu_gpu_close(&gpu);
     return status;
+}
+
+static cdu_status check_names(const request *r, cdu_error *error)
+{
+    const char *names[] = {r->study, r->model, r->json, r->csv};
+    for (int i = 2; i < 4; i++)
+        for (int k = 0; names[i] && k < i; k++)
+            if (names[k] && cdu_file_same(names[i], names[k]))
+                return cdu_fail(error, CDU_USAGE, "%s is named twice; every file needs a name of its own", names[i]);
+    return CDU_OK;
 }
 
 cdu_status cmd_evaluate(int argc, char **argv, cdu_error *error)
@@ -227,7 +200,8 @@ cdu_status cmd_evaluate(int argc, char **argv, cdu_error *error)
          .argument = "D",
          .fallback = "auto",
          .help = "opencl:0, vulkan:1, a part of the device's name, or auto"},
-        {.name = "json", .type = CDU_OPTION_TEXT, .value = &r.json, .argument = "F", .help = "also write the scores to this file"},
+        {.name = "json", .type = CDU_OPTION_TEXT, .value = &r.json, .argument = "F", .help = "also write all scores to this file, as JSON"},
+        {.name = "csv", .type = CDU_OPTION_TEXT, .value = &r.csv, .argument = "F", .help = "and as CSV, a row for each class of each group"},
         {.name = "masks",
          .type = CDU_OPTION_TEXT,
          .value = &r.masks,
@@ -255,11 +229,11 @@ cdu_status cmd_evaluate(int argc, char **argv, cdu_error *error)
     cdu_weights weights = {0};
     cdu_split split;
     CDU_TRY(find_split(r.split, &split, error));
-    if (r.json && (cdu_file_same(r.json, r.model) || cdu_file_same(r.json, r.study)))
-        return cdu_fail(error, CDU_USAGE, "%s is named twice; every file needs a name of its own", r.json);
+    CDU_TRY(check_names(&r, error));
     CDU_TRY(cdu_study_read(r.study, &study, error));
     cdu_status status = cdu_model_read(r.model, &about, &weights, error);
     if (status == CDU_OK && r.json) status = cdu_file_try(r.json, error);
+    if (status == CDU_OK && r.csv) status = cdu_file_try(r.csv, error);
     if (status == CDU_OK) status = evaluate(&r, study, &about, &weights, error);
     cdu_weights_free(&weights);
     cdu_study_free(study);

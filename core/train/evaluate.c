@@ -11,6 +11,7 @@
 #include "core/base/memory.h"
 #include "core/base/thread.h"
 #include "core/study/labels.h"
+#include "core/train/boundary.h"
 
 enum { STRIP = 32 }; /* rows of truth that one thread draws at once */
 
@@ -42,35 +43,58 @@ cdu_status cdu_evaluation_check_classes(const cdu_study *study, const cdu_model_
 
 typedef struct {
     const cdu_label_source *labels;
-    double scale; /* level-0 pixels a label pixel */
-    cdu_confusion *confusion;
-    uint64_t excluded;
+    double scale;   /* level-0 pixels a label pixel */
+    double radius;  /* of the boundary, label pixels; below 1: none */
+    int64_t height; /* of the label map */
     uint32_t threads;
-    uint8_t *truth;
-    size_t capacity;
-    int64_t y, width; /* of the rows at hand */
-    uint32_t rows;
+    cdu_evaluation_part *part;
+    uint8_t *truth, *near; /* of the rows at hand */
+    size_t truth_capacity, near_capacity;
+    int64_t y, width;
+    uint32_t rows, strip;
 } comparison;
+
+/* Draws a strip with as many rows above and below as the boundary reaches. */
+static cdu_status draw_with_boundary(const comparison *c, int64_t y, uint32_t rows, uint8_t *truth, uint8_t *near, cdu_error *error)
+{
+    int64_t margin = (int64_t)c->radius, top = y > margin ? y - margin : 0;
+    int64_t bottom = y + rows + margin < c->height ? y + rows + margin : c->height;
+    uint8_t *drawn;
+    CDU_TRY(cdu_allocate(&drawn, (size_t)(bottom - top) * (size_t)c->width, 1, error));
+    cdu_status status = cdu_label_source_read(c->labels, c->scale, 0, top, (uint32_t)c->width, (uint32_t)(bottom - top), drawn, error);
+    if (status == CDU_OK)
+        status = cdu_boundary_mark(drawn, (uint32_t)c->width, (uint32_t)(bottom - top), (uint32_t)(y - top), rows,
+                                   c->part->confusion.classes, c->radius, near, error);
+    memcpy(truth, drawn + (size_t)(y - top) * (size_t)c->width, (size_t)rows * (size_t)c->width);
+    free(drawn);
+    return status;
+}
 
 static cdu_status draw_strip(void *context, size_t i, cdu_error *error)
 {
     comparison *c = context;
-    uint32_t first = (uint32_t)i * STRIP, rows = c->rows - first < STRIP ? c->rows - first : STRIP;
-    return cdu_label_source_read(c->labels, c->scale, 0, c->y + first, (uint32_t)c->width, rows,
-                                 c->truth + (size_t)first * (size_t)c->width, error);
+    uint32_t first = (uint32_t)i * c->strip, rows = c->rows - first < c->strip ? c->rows - first : c->strip;
+    size_t at = (size_t)first * (size_t)c->width;
+    if (c->radius >= 1) return draw_with_boundary(c, c->y + first, rows, c->truth + at, c->near + at, error);
+    return cdu_label_source_read(c->labels, c->scale, 0, c->y + first, (uint32_t)c->width, rows, c->truth + at, error);
 }
 
 static cdu_status compare(void *context, int64_t y, uint32_t rows, int64_t width, const uint8_t *labels, cdu_error *error)
 {
     comparison *c = context;
+    cdu_evaluation_part *part = c->part;
     size_t count = (size_t)width * rows;
-    CDU_TRY(cdu_grow(&c->truth, &c->capacity, count, 1, error));
+    CDU_TRY(cdu_grow(&c->truth, &c->truth_capacity, count, 1, error));
+    if (c->radius >= 1) CDU_TRY(cdu_grow(&c->near, &c->near_capacity, count, 1, error));
     c->y = y;
     c->width = width;
     c->rows = rows;
-    CDU_TRY(cdu_parallel(c->threads, (rows + STRIP - 1) / STRIP, draw_strip, c, error));
-    for (size_t i = 0; i < count; i++) c->excluded += c->truth[i] >= c->confusion->classes;
-    cdu_confusion_add(c->confusion, c->truth, labels, count);
+    CDU_TRY(cdu_parallel(c->threads, (rows + c->strip - 1) / c->strip, draw_strip, c, error));
+    for (size_t i = 0; i < count; i++) part->excluded += c->truth[i] >= part->confusion.classes;
+    cdu_confusion_add(&part->confusion, c->truth, labels, count);
+    for (size_t i = 0; c->near && i < count; i++)
+        if (c->near[i]) c->truth[i] = CDU_EXCLUDED;
+    cdu_confusion_add(&part->interior, c->truth, labels, count);
     return CDU_OK;
 }
 
@@ -105,31 +129,89 @@ static cdu_status open_slide(const cdu_evaluation_settings *s, const cdu_study_s
 }
 
 static cdu_status evaluate_slide(const cdu_evaluation_settings *s, const cdu_study_slide *which, cdu_segmenter *segmenter,
-                                 const char *progress, cdu_evaluation *out, cdu_evaluation_part *part, cdu_error *error)
+                                 const char *progress, double boundary_um, cdu_evaluation_part *part, cdu_error *error)
 {
     cdu_labelled_slide slide;
+    int64_t width;
     CDU_TRY(open_slide(s, which, &slide, error));
     comparison c = {.labels = slide.labels,
                     .scale = s->about->mpp / cdu_slide_info_of(slide.slide).mpp,
-                    .confusion = &part->confusion,
-                    .threads = s->threads};
+                    .radius = boundary_um / s->about->mpp,
+                    .threads = s->threads,
+                    .part = part};
+    c.strip = STRIP > 2 * c.radius ? STRIP : (uint32_t)(2 * c.radius);
+    cdu_slide_size_at(slide.slide, s->about->mpp, &width, &c.height);
     cdu_status status = cdu_segment_slide(segmenter, slide.slide, 0, compare, &c, progress, error);
     cdu_labelled_slide_close(&slide);
     free(c.truth);
-    out->excluded += c.excluded;
+    free(c.near);
     return status;
 }
 
 /* ---- all slides of a split ---- */
 
-static cdu_evaluation_part *stain_part(cdu_evaluation *e, const char *stain)
+static cdu_evaluation_part new_part(const char *name, const char *stain, const char *case_name, uint32_t classes)
 {
-    for (size_t i = 0; i < e->stain_count; i++) {
-        if (!strcmp(e->stains[i].name, stain)) return &e->stains[i];
+    return (cdu_evaluation_part){
+        .name = name, .stain = stain, .case_name = case_name, .confusion.classes = classes, .interior.classes = classes};
+}
+
+/* The part of that name; made where there is none yet. */
+static cdu_evaluation_part *part_of(cdu_evaluation_part *parts, size_t *count, const char *name, uint32_t classes)
+{
+    for (size_t i = 0; i < *count; i++)
+        if (!strcmp(parts[i].name, name)) return &parts[i];
+    parts[*count] = new_part(name, "", "", classes);
+    return &parts[(*count)++];
+}
+
+static void add_part(cdu_evaluation_part *sum, const cdu_evaluation_part *part)
+{
+    sum->slides += part->slides;
+    sum->excluded += part->excluded;
+    cdu_confusion_merge(&sum->confusion, &part->confusion);
+    cdu_confusion_merge(&sum->interior, &part->interior);
+}
+
+/* Intervals of a part from the slides that have its stain; of all of them with a null stain. */
+static cdu_status find_intervals(const cdu_evaluation *e, const char *stain, cdu_evaluation_part *part, cdu_error *error)
+{
+    cdu_evaluation_part *cases;
+    cdu_confusion *confusions;
+    size_t count = 0;
+    CDU_TRY(cdu_allocate(&cases, e->slide_count, sizeof *cases, error));
+    for (size_t i = 0; i < e->slide_count; i++) {
+        if (stain && strcmp(e->slides[i].stain, stain)) continue;
+        add_part(part_of(cases, &count, e->slides[i].case_name, e->whole.confusion.classes), &e->slides[i]);
     }
-    cdu_evaluation_part *part = &e->stains[e->stain_count++];
-    *part = (cdu_evaluation_part){.name = stain, .stain = stain, .confusion.classes = e->confusion.classes};
-    return part;
+    part->cases = (uint32_t)count;
+    cdu_status status = cdu_allocate(&confusions, count, sizeof *confusions, error);
+    for (size_t i = 0; status == CDU_OK && i < count; i++) confusions[i] = cases[i].confusion;
+    if (status == CDU_OK) {
+        status = cdu_bootstrap(confusions, count, e->resamples, &part->intervals, error);
+        free(confusions);
+    }
+    free(cases);
+    return status;
+}
+
+static cdu_status sum_up(cdu_evaluation *e, cdu_error *error)
+{
+    const uint32_t classes = e->whole.confusion.classes;
+    for (size_t i = 0; i < e->slide_count; i++) {
+        cdu_evaluation_part *slide = &e->slides[i];
+        add_part(&e->whole, slide);
+        add_part(part_of(e->stains, &e->stain_count, slide->stain, classes), slide);
+        add_part(part_of(e->cases, &e->case_count, slide->case_name, classes), slide);
+        CDU_TRY(cdu_bootstrap(NULL, 0, 0, &slide->intervals, error));
+    }
+    CDU_TRY(find_intervals(e, NULL, &e->whole, error));
+    for (size_t i = 0; i < e->stain_count; i++) CDU_TRY(find_intervals(e, e->stains[i].name, &e->stains[i], error));
+    for (size_t i = 0; i < e->case_count; i++) {
+        e->cases[i].cases = 1;
+        CDU_TRY(cdu_bootstrap(NULL, 0, 0, &e->cases[i].intervals, error));
+    }
+    return CDU_OK;
 }
 
 static cdu_status evaluate_split(const cdu_evaluation_settings *s, cdu_segmenter *segmenter, size_t total, cdu_evaluation *e,
@@ -137,19 +219,20 @@ static cdu_status evaluate_split(const cdu_evaluation_settings *s, cdu_segmenter
 {
     for (size_t i = 0; i < s->study->slide_count; i++) {
         const cdu_study_slide *which = &s->study->slides[i];
-        if (which->split != s->split || (!s->masks && !which->annotation)) continue;
-        const char *stain = which->stain ? which->stain : "";
+        if (which->split != s->split) continue;
+        if (!s->masks && !which->annotation) {
+            e->unannotated[e->unannotated_count++] = which->slide;
+            continue;
+        }
+        const char *case_name = which->case_name && which->case_name[0] ? which->case_name : which->slide;
         cdu_evaluation_part *part = &e->slides[e->slide_count++];
-        *part = (cdu_evaluation_part){.name = which->slide, .stain = stain, .slides = 1, .confusion.classes = e->confusion.classes};
+        *part = new_part(which->slide, which->stain ? which->stain : "", case_name, e->whole.confusion.classes);
+        part->slides = part->cases = 1;
         char label[48];
         snprintf(label, sizeof label, "%s slide %zu of %zu", cdu_split_name(s->split), e->slide_count, total);
-        CDU_TRY(evaluate_slide(s, which, segmenter, label, e, part, error));
-        cdu_evaluation_part *of_stain = stain_part(e, stain);
-        of_stain->slides++;
-        cdu_confusion_merge(&of_stain->confusion, &part->confusion);
-        cdu_confusion_merge(&e->confusion, &part->confusion);
+        CDU_TRY(evaluate_slide(s, which, segmenter, label, e->boundary_um, part, error));
     }
-    return CDU_OK;
+    return sum_up(e, error);
 }
 
 /* How many slides there are to score; warns of those without a truth. */
@@ -170,16 +253,33 @@ static cdu_status count_slides(const cdu_evaluation_settings *s, size_t *count, 
                     s->study->slides_path, cdu_split_name(s->split));
 }
 
+/* Margins of that many rows are drawn around each strip. */
+static cdu_status check_boundary(const cdu_evaluation_settings *s, cdu_error *error)
+{
+    enum { MOST = 512 };
+    if (s->study->evaluate.boundary_um / s->about->mpp <= MOST) return CDU_OK;
+    return cdu_fail(error, CDU_BAD_DATA,
+                    "%s: evaluate: boundary-um: %g um are %.0f pixels at the model's %g um a pixel; at most %d are possible",
+                    s->study->path, s->study->evaluate.boundary_um, s->study->evaluate.boundary_um / s->about->mpp, s->about->mpp,
+                    (int)MOST);
+}
+
 cdu_status cdu_evaluate(const cdu_evaluation_settings *settings, const cdu_gpu *gpu, cdu_evaluation *out, cdu_error *error)
 {
     static const cdu_segment_settings as_trained;
+    const cdu_study *study = settings->study;
     cdu_segmenter *segmenter = NULL;
     size_t total;
-    *out = (cdu_evaluation){.confusion.classes = (uint32_t)settings->study->class_count};
-    CDU_TRY(cdu_evaluation_check_classes(settings->study, settings->about, error));
+    *out = (cdu_evaluation){.whole = new_part("", "", "", (uint32_t)study->class_count),
+                            .boundary_um = study->evaluate.boundary_um,
+                            .resamples = study->evaluate.bootstrap};
+    CDU_TRY(cdu_evaluation_check_classes(study, settings->about, error));
+    CDU_TRY(check_boundary(settings, error));
     CDU_TRY(count_slides(settings, &total, error));
     cdu_status status = cdu_allocate(&out->slides, total, sizeof *out->slides, error);
     if (status == CDU_OK) status = cdu_allocate(&out->stains, total, sizeof *out->stains, error);
+    if (status == CDU_OK) status = cdu_allocate(&out->cases, total, sizeof *out->cases, error);
+    if (status == CDU_OK) status = cdu_allocate(&out->unannotated, study->slide_count, sizeof *out->unannotated, error);
     if (status == CDU_OK) status = cdu_segmenter_create(gpu, settings->about, settings->weights, &as_trained, &segmenter, error);
     if (status == CDU_OK) status = evaluate_split(settings, segmenter, total, out, error);
     if (segmenter) cdu_segmenter_destroy(segmenter);
@@ -191,5 +291,7 @@ void cdu_evaluation_free(cdu_evaluation *evaluation)
 {
     free(evaluation->slides);
     free(evaluation->stains);
+    free(evaluation->cases);
+    free(evaluation->unannotated);
     *evaluation = (cdu_evaluation){0};
 }

@@ -3,7 +3,7 @@
 #define CDU_TRAIN_EVALUATE_H
 
 #include "core/segment/engine.h"
-#include "core/train/metrics.h"
+#include "core/train/bootstrap.h"
 
 typedef struct {
     const cdu_study *study;
@@ -14,24 +14,30 @@ typedef struct {
     uint32_t threads;              /* that draw the truth; 0: as many as there are processors */
 } cdu_evaluation_settings;
 
-/* What was scored alone: a slide, or all slides of a stain. */
+/* What was scored: a slide, a case, all slides of a stain, or all of them. */
 typedef struct {
-    const char *name;              /* the slide's path or the stain; belongs to the study */
-    const char *stain;
-    uint32_t slides;
-    cdu_confusion confusion;
+    const char *name;              /* the slide's path, the case, the stain; belongs to the study */
+    const char *stain, *case_name; /* of a slide; of a case the stain is "" */
+    uint32_t slides, cases;
+    cdu_confusion confusion;       /* every pixel that has a truth, once */
+    cdu_confusion interior;        /* of these, the ones off the boundaries between classes */
+    uint64_t excluded;             /* pixels without a truth: drawn as excluded, or outside of a region */
+    cdu_intervals intervals;       /* of `confusion`, over cases; none for a slide or a case */
 } cdu_evaluation_part;
 
 typedef struct {
-    cdu_confusion confusion;       /* over all slides */
-    cdu_evaluation_part *slides, *stains;
-    size_t slide_count, stain_count;
-    uint64_t excluded;             /* pixels that the truth leaves out */
+    cdu_evaluation_part whole;
+    cdu_evaluation_part *slides, *stains, *cases;
+    size_t slide_count, stain_count, case_count;
+    double boundary_um;            /* within it of another class's pixel a pixel is not in `interior`; 0: all are */
+    uint32_t resamples;            /* of the bootstrap */
+    const char **unannotated;      /* slides of the split that have no truth; belong to the study */
+    size_t unannotated_count;
 } cdu_evaluation;
 
 /* CDU_BAD_DATA where the model's classes are not the study's (the words list both), where no slide of the split has a truth (a
  * slide without annotation is left out with a warning), and for a slide, annotation or mask that cannot be read: a score over
- * fewer slides than asked for would mislead. Free with cdu_evaluation_free. The same numbers for any number of threads. */
+ * fewer slides than asked for would mislead. Boundary and bootstrap are the study's. Free with cdu_evaluation_free. The same numbers for any number of threads. */
 cdu_status cdu_evaluate(const cdu_evaluation_settings *settings, const cdu_gpu *gpu, cdu_evaluation *out, cdu_error *error);
 void cdu_evaluation_free(cdu_evaluation *evaluation);
 

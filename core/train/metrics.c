@@ -58,12 +58,38 @@ double cdu_confusion_f1(const cdu_confusion *confusion, uint32_t class_value)
 
 double cdu_confusion_macro_f1(const cdu_confusion *confusion)
 {
+    return cdu_confusion_score(confusion, CDU_SCORE_F1, confusion->classes);
+}
+
+uint64_t cdu_confusion_pixels(const cdu_confusion *confusion)
+{
+    uint64_t sum = 0;
+    for (uint32_t c = 0; c < confusion->classes; c++) sum += cdu_confusion_truth(confusion, c);
+    return sum;
+}
+
+static const struct {
+    const char *name;
+    double (*of)(const cdu_confusion *, uint32_t);
+} scores[CDU_SCORES] = {{"precision", cdu_confusion_precision},
+                        {"recall", cdu_confusion_recall},
+                        {"f1", cdu_confusion_f1},
+                        {"iou", cdu_confusion_iou}};
+
+const char *cdu_score_name(cdu_score score)
+{
+    return scores[score].name;
+}
+
+double cdu_confusion_score(const cdu_confusion *confusion, cdu_score score, uint32_t class_value)
+{
+    if (class_value < confusion->classes) return scores[score].of(confusion, class_value);
     double sum = 0;
     uint32_t count = 0;
     for (uint32_t c = 0; c < confusion->classes; c++) {
-        double f1 = cdu_confusion_f1(confusion, c);
-        if (isnan(f1)) continue;
-        sum += f1;
+        double one = scores[score].of(confusion, c);
+        if (isnan(one)) continue;
+        sum += one;
         count++;
     }
     return count ? sum / count : NAN;

@@ -24,5 +24,13 @@ double cdu_confusion_iou(const cdu_confusion *confusion, uint32_t class_value);
 double cdu_confusion_f1(const cdu_confusion *confusion, uint32_t class_value);
 /* Mean over the classes that have an F1; NaN where none has. */
 double cdu_confusion_macro_f1(const cdu_confusion *confusion);
+/* All pixels counted. */
+uint64_t cdu_confusion_pixels(const cdu_confusion *confusion);
+
+typedef enum { CDU_SCORE_PRECISION, CDU_SCORE_RECALL, CDU_SCORE_F1, CDU_SCORE_IOU, CDU_SCORES } cdu_score;
+/* "precision", "recall", "f1", "iou". */
+const char *cdu_score_name(cdu_score score);
+/* One of the scores above; with class_value = confusion->classes the mean over the classes that have it, NaN where none has. */
+double cdu_confusion_score(const cdu_confusion *confusion, cdu_score score, uint32_t class_value);
 
 #endif

@@ -29,6 +29,7 @@ DOWN = {
     "core/model": ("core/base", "core/graph", "core/ops", "core/model", "backends", "cdunet"),
     "core/slide": ("core/base", "core/slide", "cdunet"),
     "core/study": ("core/base", "core/slide", "core/study", "cdunet"),
+    "core/report": ("core/base", "core/model", "core/slide", "core/study", "core/train", "core/report", "cdunet"),
     "backends": ("core/base", "backends", "shaders", "cdunet"),
     "dist": ("core/base", "dist", "cdunet"),
     "shaders": ("core/base", "shaders", "cdunet"),

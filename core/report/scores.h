@@ -1,0 +1,18 @@
+/* scores.h: an evaluation as files: JSON with everything, CSV with a row for each class of each group. docs/reports.md explains the keys. */
+#ifndef CDU_REPORT_SCORES_H
+#define CDU_REPORT_SCORES_H
+
+#include "core/train/evaluate.h"
+
+/* What the scores are of; texts belong to the caller. */
+typedef struct {
+    const cdu_study *study;
+    const char *model, *split, *truth, *device; /* truth: "annotations" or a folder of masks */
+    double mpp;
+} cdu_scores_about;
+
+/* CDU_CANNOT_WRITE. The file is written whole or not at all. */
+cdu_status cdu_scores_write_json(const char *path, const cdu_scores_about *about, const cdu_evaluation *evaluation, cdu_error *error);
+cdu_status cdu_scores_write_csv(const char *path, const cdu_scores_about *about, const cdu_evaluation *evaluation, cdu_error *error);
+
+#endif
