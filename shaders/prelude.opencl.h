@@ -39,6 +39,15 @@ typedef float4 f4;
 #define ST(b, i, x) ((b)[i] = (x))
 #define LDV(b, i) JOIN(vload, VW)((i), (b))
 #define STV(b, i, x) JOIN(vstore, VW)((x), (i), (b))
+/* STV past the caches (STREAM=1: the next to read it comes when it would be gone anyway): saves reading the line first */
+#if STREAM && VW >= 8 && defined(__has_builtin)
+#if __has_builtin(__builtin_nontemporal_store)
+#define STREAMV(b, i, x) __builtin_nontemporal_store((x), (__global vf *)((b) + (long)(i) * VW))
+#endif
+#endif
+#ifndef STREAMV
+#define STREAMV(b, i, x) STV(b, i, x)
+#endif
 #define LDS(b, i) ((b)[i])
 #define STS(b, i, x) ((b)[i] = (x))
 #define LDU(b, i) ((b)[i])

@@ -36,6 +36,7 @@
 #define ST(b, i, x) (b[i] = (x))
 #define LDV(b, i) (b[i])
 #define STV(b, i, x) (b[i] = (x))
+#define STREAMV(b, i, x) STV(b, i, x)
 #define LDS(b, i) (b[(i) >> 2][(i) & 3])
 #define STS(b, i, x) (b[(i) >> 2][(i) & 3] = (x))
 #define LDU(b, i) (b[i])

@@ -102,6 +102,7 @@ static cdu_status append_apply(cdu_lowering *l, const cdu_node *node, const norm
                y.pitch / width, y.offset / width, 0, 0);
         cdu_draft_define(&draft, "RELU", b->relu);
         cdu_draft_define(&draft, "IN_PLACE", b->in_place);
+        if (!b->in_place) cdu_op_stream(l, &draft, b->y, width);
         cdu_op_division_apply(&d, &draft);
         draft.bytes = (double)pixels * x.lanes * 8;
         CDU_TRY(cdu_append(l, &draft, error));
@@ -192,6 +193,7 @@ static cdu_status append_gradient(cdu_lowering *l, const cdu_node *node, const g
         cdu_draft_define(&draft, "RELU", g->relu);
         cdu_draft_define(&draft, "ADD", g->add);
         cdu_draft_define(&draft, "IN_PLACE", g->over);
+        if (!g->add && !g->over) cdu_op_stream(l, &draft, g->dx, width);
         cdu_op_division_apply(&d, &draft);
         draft.bytes = (double)pixels * x.lanes * 12;
         CDU_TRY(cdu_append(l, &draft, error));

@@ -44,6 +44,10 @@ cdu_op_division cdu_op_divide(const cdu_lowering *, cdu_tensor like, uint32_t wi
 /* Defines of a division (VW, GX, GY, GZ) and its groups. */
 void cdu_op_division_apply(const cdu_op_division *, cdu_draft *);
 
+/* Defines STREAM where the kernel's stores to `written` had better go past the caches (STREAMV of the dialect): on wide devices, what is
+ * larger than they keep until it is read. Not for what the kernel itself reads. `width`: its vectors. */
+void cdu_op_stream(const cdu_lowering *, cdu_draft *, cdu_tensor written, uint32_t width);
+
 /* Pixels of images [n0, n1). */
 uint64_t cdu_op_pixels(const cdu_layout *, uint32_t n0, uint32_t n1);
 

@@ -155,6 +155,7 @@ static cdu_status append_main(cdu_lowering *l, const cdu_node *node, const char 
         cdu_draft_define(&draft, "PARITIES", window->parities);
         cdu_draft_define(&draft, "EPILOGUE", epilogue);
         cdu_draft_define(&draft, "ACCUMULATE", sum->accumulate);
+        if (!sum->accumulate && t.chunk >= b->in_blocks) cdu_op_stream(l, &draft, sum->y, b->vw);
         if (wide) {
             /* pads at the end of a single block need no products; those within a concatenation are multiplied by zero */
             bool gaps = x->split < x->shape.c || b->in_blocks > 1;

@@ -145,6 +145,7 @@ static cdu_status append_fused(const sum_steps *s, uint32_t tiles_a_group, uint3
     cdu_draft_define(&draft, "EPILOGUE", s->epilogue);
     cdu_draft_define(&draft, "V_FLOATS", v_floats);
     cdu_draft_define(&draft, "M_FLOATS", PLACES * m_step * b->vw);
+    if (!s->sum->accumulate) cdu_op_stream(s->l, &draft, s->sum->y, b->vw);
     cdu_draft_groups(&draft, cdu_ceil_div(tiles, tiles_a_group), 1, 1, 1, 1, 1);
     cdu_draft_use(&draft, s->sum->x, CDU_READ, n0, n1);
     cdu_draft_use(&draft, s->packed, CDU_READ, 0, 0);
@@ -210,6 +211,7 @@ static cdu_status append_output(const sum_steps *s, const chunking *c, uint32_t 
     uint32_t tiles = (n1 - n0) * s->tiles_x * s->tiles_y, lanes = out_blocks * s->b.nv * s->b.vw;
     define_blocks(&draft, &s->b);
     cdu_draft_define(&draft, "EPILOGUE", s->epilogue);
+    if (!s->sum->accumulate) cdu_op_stream(s->l, &draft, s->sum->y, s->b.vw);
     cdu_draft_groups(&draft, cdu_ceil_div(chunk, 2), 1, 1, 1, 1, 1);
     cdu_draft_use(&draft, s->m, CDU_READ, 0, 0);
     cdu_draft_use(&draft, s->packed, CDU_READ, 0, 0);

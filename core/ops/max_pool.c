@@ -42,6 +42,7 @@ static cdu_status append(cdu_lowering *l, const cdu_node *node, const pooling *p
         for (size_t i = 0; i < sizeof params / sizeof *params; i++) cdu_draft_param(&draft, params[i]);
         cdu_draft_define(&draft, "VW", width);
         if (backward) cdu_draft_define(&draft, "ADD", p->add);
+        if (!backward || !p->add) cdu_op_stream(l, &draft, backward ? p->dx : p->y, width);
         uint32_t limit = device->group_count[2] < 65535 ? device->group_count[2] : 65535;
         cdu_draft_groups(&draft, d.columns, cdu_op_wide(device) ? 1 : (columns + d.size[1] - 1) / d.size[1],
                          rows < limit ? rows : limit, d.size[0], d.size[1], 1);

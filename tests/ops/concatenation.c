@@ -1,5 +1,5 @@
 /* concatenation.c: a convolution of a concatenation, whose lanes have a gap where the first part's channels are odd, gives on every
- * device what the convolution of the same numbers without a gap gives: output, gradients of parameters and of both parts. Integers, so
+ * device what the convolution of the same numbers without a gap gives: output, gradients of parameters and of both parts. Integers, and exact variants, so
  * the sums are exact in any order. */
 #include <criterion/criterion.h>
 #include <stdlib.h>
@@ -78,7 +78,7 @@ static result run(const cdu_gpu *gpu, const setup *s)
     cdu_graph_seed(g, y);
     RIGHT(cdu_graph_status(g, &error));
     cdu_program *p = NULL;
-    RIGHT(cdu_program_create(g, gpu, &(cdu_plan_options){.training = true}, &p, &error));
+    RIGHT(cdu_program_create(g, gpu, &(cdu_plan_options){.training = true, .exact = true}, &p, &error));
     uint64_t scale = s->kind == 2 ? 4 : 1;
     result r = {.ys = scale * N * H * W * s->filters, .xs = (uint64_t)N * H * W * c, .weights = (uint64_t)s->kind * s->kind * c * s->filters};
     r.x = integers(r.xs, 1);

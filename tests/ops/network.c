@@ -156,7 +156,7 @@ static float *train(const network *n, const cdu_gpu *gpu, uint64_t *size)
 Test(network, trains_to_the_same_bytes_with_each_clever_thing_off)
 {
     static const cdu_debug_word words[] = {CDU_DEBUG_WORDS, CDU_DEBUG_POISON, CDU_DEBUG_NO_REUSE, CDU_DEBUG_BARRIERS,
-                                           CDU_DEBUG_NO_RECOMPUTE, CDU_DEBUG_NO_FUSION};
+                                           CDU_DEBUG_NO_RECOMPUTE, CDU_DEBUG_NO_FUSION, CDU_DEBUG_STREAM};
     const cdu_op_devices *devices = cdu_op_devices_open();
     network n = build();
     for (uint32_t d = 0; d < devices->count; d++) {
