@@ -57,6 +57,7 @@ struct cdu_lowering {
     bool backward;
     uint32_t backward_node;     /* whose backward pass is being lowered */
     const cdu_node *again;      /* whose forward pass is being lowered once more, or null */
+    const char *mark_pass, *mark_variant; /* cdu_lowering_mark */
 };
 
 enum { CDU_ARENA_ALIGN = 128 }; /* elements: 512 bytes, the strictest alignment met, so arenas are alike on all devices */

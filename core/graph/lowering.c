@@ -64,7 +64,7 @@ bool cdu_next_range(const cdu_lowering *l, const cdu_tensor *tensors, uint32_t c
 
 cdu_draft cdu_draft_begin(const char *source, const char *kernel, const cdu_node *node, const char *pass)
 {
-    cdu_draft draft = {.source = source, .kernel = kernel, .groups = {1, 1, 1}, .group_size = {1, 1, 1}};
+    cdu_draft draft = {.source = source, .kernel = kernel, .groups = {1, 1, 1}, .group_size = {1, 1, 1}, .node = node};
     snprintf(draft.label, sizeof draft.label, "%.44s%s%.16s", node ? node->name : "", node ? " " : "", pass);
     return draft;
 }
@@ -134,6 +134,18 @@ static cdu_status check_use(const cdu_lowering *l, const cdu_draft *draft, const
     return CDU_OK;
 }
 
+void cdu_lowering_mark(cdu_lowering *l, const char *pass, const char *variant)
+{
+    l->mark_pass = pass;
+    l->mark_variant = variant;
+}
+
+static void mark(const cdu_lowering *l, cdu_draft *draft)
+{
+    draft->pass = l->mark_pass ? l->mark_pass : !draft->node ? "update" : l->again ? "again" : l->backward ? "backward" : "forward";
+    if (l->mark_variant) snprintf(draft->variant, sizeof draft->variant, "%s", l->mark_variant);
+}
+
 cdu_status cdu_append(cdu_lowering *l, const cdu_draft *draft, cdu_error *error)
 {
     if (draft->uses > CDU_BINDINGS || draft->params > CDU_PARAM_WORDS || strlen(draft->defines) + 1 >= CDU_DEFINES_LIMIT)
@@ -156,6 +168,7 @@ cdu_status cdu_append(cdu_lowering *l, const cdu_draft *draft, cdu_error *error)
     CDU_TRY(cdu_grow(&l->drafts, &l->draft_capacity, l->draft_count + 1, sizeof *l->drafts, error));
     uint32_t at = (uint32_t)l->draft_count++;
     l->drafts[at] = *draft;
+    mark(l, &l->drafts[at]);
     for (uint32_t i = 0; i < draft->uses; i++) {
         cdu_tensor_record *root = &l->tensors[l->tensors[draft->use[i].tensor].root];
         if (at < root->first) root->first = at;

@@ -41,6 +41,9 @@ typedef struct {
     uint32_t groups[3], group_size[3];
     char label[64];             /* "down.0.0.0 forward" */
     double flops, bytes;
+    const cdu_node *node;       /* whose it is; null: the update */
+    const char *pass;           /* "forward", "again", "backward", "update", of convolutions "data gradient" and "weight gradient" */
+    char variant[32];           /* of convolutions, as CDUNET_VARIANT would force it: "direct:64:2" */
 } cdu_draft;
 
 const cdu_device_info *cdu_lowering_device(const cdu_lowering *);
@@ -94,6 +97,9 @@ void cdu_draft_groups(cdu_draft *, uint32_t x, uint32_t y, uint32_t z, uint32_t 
 /* Checks the draft against the device's limits and appends it. CDU_FAILED for misuse, CDU_NO_DEVICE where the device's limits are
  * too small for the shape, with both numbers. */
 cdu_status cdu_append(cdu_lowering *, const cdu_draft *, cdu_error *);
+
+/* What the drafts from now on belong to, for profiles; null: by the walk, without a variant. */
+void cdu_lowering_mark(cdu_lowering *, const char *pass, const char *variant);
 
 /* A host acts between the steps before and after this call (all-reduce, synchronized batch norm): a new segment starts. */
 cdu_status cdu_lowering_cut(cdu_lowering *, cdu_error *);

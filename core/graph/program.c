@@ -395,6 +395,12 @@ uint32_t cdu_program_steps(const cdu_program *p)
     return (uint32_t)p->plan->step_count;
 }
 
+const cdu_draft *cdu_program_draft(const cdu_program *p, uint32_t index)
+{
+    const cdu_planned_step *planned = &p->plan->steps[index];
+    return planned->fill ? NULL : &p->plan->lowering.drafts[planned->draft];
+}
+
 const cdu_step *cdu_program_step(const cdu_program *p, uint32_t step)
 {
     return &p->steps[step];

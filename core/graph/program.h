@@ -40,6 +40,8 @@ cdu_status cdu_program_wait(cdu_program *, cdu_error *);
 /* Nanoseconds of each step of the last run, on a device opened timed; labels and work by cdu_program_step. */
 uint32_t cdu_program_steps(const cdu_program *);
 const cdu_step *cdu_program_step(const cdu_program *, uint32_t);
+/* What a step was made from; null for those that only fill memory. */
+const cdu_draft *cdu_program_draft(const cdu_program *, uint32_t);
 cdu_status cdu_program_times(cdu_program *, uint64_t *nanoseconds, cdu_error *);
 
 #endif

@@ -78,13 +78,29 @@ cdu_status cdu_conv_choose(const cdu_lowering *l, const cdu_conv_problem *proble
     return cdu_fail(error, CDU_FAILED, "no variant fits a convolution of %u to %u lanes", problem->in_lanes, problem->out_lanes);
 }
 
+enum { CHOICE_WORDS = 64 };
+
+/* As cdu_choice_parse reads it; returns `out`. */
+static const char *choice_words(const cdu_choice *choice, char out[CHOICE_WORDS])
+{
+    uint32_t settings = CDU_SETTINGS;
+    while (settings && !choice->setting[settings - 1]) settings--;
+    snprintf(out, CHOICE_WORDS, "%s", choice->variant);
+    for (uint32_t i = 0; i < settings; i++) snprintf(out + strlen(out), CHOICE_WORDS - strlen(out), ":%u", choice->setting[i]);
+    return out;
+}
+
 cdu_status cdu_conv_append_sum(cdu_lowering *l, const cdu_node *node, const char *pass, const cdu_conv_sum *sum, cdu_error *error)
 {
     cdu_conv_problem problem = cdu_conv_problem_of_sum(l, sum);
     const cdu_conv_variant *variant;
     cdu_choice choice;
     CDU_TRY(cdu_conv_choose(l, &problem, &variant, &choice, error));
-    return variant->sum(l, node, pass, sum, &choice, error);
+    char words[CHOICE_WORDS];
+    cdu_lowering_mark(l, pass, choice_words(&choice, words));
+    cdu_status status = variant->sum(l, node, pass, sum, &choice, error);
+    cdu_lowering_mark(l, NULL, NULL);
+    return status;
 }
 
 cdu_status cdu_conv_append_gradient(cdu_lowering *l, const cdu_node *node, const cdu_conv_gradient *g, cdu_error *error)
@@ -93,5 +109,9 @@ cdu_status cdu_conv_append_gradient(cdu_lowering *l, const cdu_node *node, const
     const cdu_conv_variant *variant;
     cdu_choice choice;
     CDU_TRY(cdu_conv_choose(l, &problem, &variant, &choice, error));
-    return variant->gradient(l, node, g, &choice, error);
+    char words[CHOICE_WORDS];
+    cdu_lowering_mark(l, "weight gradient", choice_words(&choice, words));
+    cdu_status status = variant->gradient(l, node, g, &choice, error);
+    cdu_lowering_mark(l, NULL, NULL);
+    return status;
 }
