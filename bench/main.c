@@ -16,9 +16,12 @@ typedef struct {
 } command;
 
 static const command commands[] = {
-    {"peaks", "what the device can do at most", bench_cmd_measure},
-    {"ops", "every operator and pass by itself", bench_cmd_measure},
-    {"step", "a training step, and where its time goes", bench_cmd_measure},
+    {"peaks", "what the device can do at most", bench_cmd_peaks},
+    {"ops", "every operator and pass by itself", bench_cmd_ops},
+    {"step", "a training step, and where its time goes", bench_cmd_step},
+    {"infer", "an inference, and where its time goes", bench_cmd_infer},
+    {"first", "time from a bare start to the first step, with cold and warm caches", bench_cmd_first},
+    {"memory", "planned and seen memory", bench_cmd_memory},
 };
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 

@@ -1,0 +1,25 @@
+/* child.h: this program, or a peer's script, in a process of its own, with its standard input and output at hand. */
+#ifndef CDU_BENCH_CHILD_H
+#define CDU_BENCH_CHILD_H
+
+#include <jansson.h>
+#include <stdio.h>
+#include <sys/types.h>
+
+#include "cdunet/error.h"
+
+typedef struct { pid_t pid; FILE *in, *out; } bench_child;
+
+/* Starts arguments[0] (null-terminated; searched in PATH where it has no slash); `environment`: "NAME=VALUE" texts set there, null-terminated, or null. */
+cdu_status bench_child_start(bench_child *, const char *const *arguments, const char *const *environment, cdu_error *);
+/* One line of JSON from the child. CDU_FAILED where it ended or said something else. */
+cdu_status bench_child_line(bench_child *, json_t **, cdu_error *);
+/* All that the child prints, as one JSON value; ends it. CDU_FAILED, or the status that it ended with. */
+cdu_status bench_child_json(bench_child *, json_t **, cdu_error *);
+/* Closes its input and output and waits for its end. */
+void bench_child_end(bench_child *);
+
+/* The path of this program. */
+cdu_status bench_child_self(char *out, size_t size, cdu_error *);
+
+#endif
