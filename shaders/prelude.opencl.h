@@ -62,6 +62,7 @@ typedef float4 f4;
 #define to_index(x) ((long)(x))
 #define MAD(a, b, c) fma(a, b, c)
 #define MADV(a, b, c) fma(a, b, c)
+#define MULHI(a, b) mul_hi((uint)(a), (uint)(b))
 #define RSQRT(x) rsqrt(x)
 #define FABS(x) fabs(x)
 #define MAXV(a, b) fmax(a, b)

@@ -50,6 +50,7 @@
 #define to_index(x) int(x)
 #define MAD(a, b, c) fma(a, b, c)
 #define MADV(a, b, c) fma(a, b, c)
+#define MULHI(a, b) high_product_(a, b)
 #define RSQRT(x) inversesqrt(x)
 #define FABS(x) abs(x)
 #define MAXV(a, b) max(a, b)
@@ -67,6 +68,11 @@ bvec4 larger_or_nan_(vec4 a, vec4 b) {
     bvec4 nan = greaterThan(floatBitsToUint(b) & uvec4(0x7fffffffu), uvec4(0x7f800000u));
     bvec4 larger = greaterThan(b, a);
     return bvec4(larger.x || nan.x, larger.y || nan.y, larger.z || nan.z, larger.w || nan.w);
+}
+uint high_product_(uint a, uint b) {
+    uint high, low;
+    umulExtended(a, b, high, low);
+    return high;
 }
 float EXACT_ADD(float a, float b) { precise float r = a + b; return r; }
 float EXACT_SUB(float a, float b) { precise float r = a - b; return r; }

@@ -90,7 +90,7 @@ cdu_status cmd_train(int argc, char **argv, cdu_error *error)
          .value = &o.seed,
          .argument = "S",
          .given = &o.seed_given,
-         .help = "of initial weights, order and flips; overrules the study"},
+         .help = "of initial weights, order and augmentation; overrules the study"},
         {.name = "threads",
          .letter = 't',
          .type = CDU_OPTION_UNSIGNED,

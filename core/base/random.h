@@ -19,7 +19,8 @@ typedef enum {
     CDU_RANDOM_TEST,
     CDU_RANDOM_IDENTITY,
     CDU_RANDOM_TILES,
-    CDU_RANDOM_BOOTSTRAP
+    CDU_RANDOM_BOOTSTRAP,
+    CDU_RANDOM_NOISE
 } cdu_random_purpose;
 
 cdu_random_block cdu_philox(const uint32_t counter[4], const uint32_t key[2]);

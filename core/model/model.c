@@ -77,21 +77,36 @@ static cdu_status check_size(const cdu_model_settings *s, uint32_t n, uint32_t h
                     width, height, s->depth, step, fit_w, fit_h);
 }
 
-cdu_status cdu_model_build_training(cdu_graph *graph, const cdu_model_settings *settings, uint32_t n, uint32_t height,
-                                    uint32_t width, bool mean_of_pixels, cdu_training_graph *out, cdu_error *error)
+static cdu_status build_training(cdu_graph *graph, const cdu_model_settings *settings, cdu_shape tiles, bool mean_of_pixels,
+                                 bool augmented, cdu_training_graph *out, cdu_error *error)
 {
-    CDU_TRY(check_size(settings, n, height, width, error));
+    CDU_TRY(check_size(settings, tiles.n, tiles.h, tiles.w, error));
     builder b = {graph, settings, true};
-    out->tile = cdu_graph_input(graph, "tile", (cdu_shape){n, height, width, 1}, CDU_U32);
+    out->tile = cdu_graph_input(graph, "tile", tiles, CDU_U32);
+    out->augment = CDU_NO_VALUE;
+    if (augmented) out->augment = cdu_graph_input(graph, "augment", (cdu_shape){tiles.n, 1, 1, CDU_AUGMENT_WORDS}, CDU_U32);
     out->class_weight = cdu_graph_input(graph, "class_weight", (cdu_shape){1, 1, 1, settings->classes}, CDU_F32);
     out->label = CDU_NO_VALUE;
-    out->image = cdu_tile_input(graph, "input", out->tile, settings->bgr, &out->label);
+    out->image = augmented ? cdu_tile_augment(graph, "input", out->tile, out->augment, settings->bgr, &out->label)
+                           : cdu_tile_input(graph, "input", out->tile, settings->bgr, &out->label);
     out->logits = network(&b, out->image);
     out->loss = cdu_cross_entropy(graph, "loss", out->logits, out->label, out->class_weight,
                                   mean_of_pixels ? CDU_MEAN_PIXELS : CDU_MEAN_WEIGHTS);
     CDU_TRY(cdu_graph_status(graph, error));
     cdu_graph_output(graph, out->loss);
     return cdu_graph_status(graph, error);
+}
+
+cdu_status cdu_model_build_training(cdu_graph *graph, const cdu_model_settings *settings, uint32_t n, uint32_t height,
+                                    uint32_t width, bool mean_of_pixels, cdu_training_graph *out, cdu_error *error)
+{
+    return build_training(graph, settings, (cdu_shape){n, height, width, 1}, mean_of_pixels, false, out, error);
+}
+
+cdu_status cdu_model_build_augmented(cdu_graph *graph, const cdu_model_settings *settings, uint32_t n, uint32_t height,
+                                     uint32_t width, bool mean_of_pixels, cdu_training_graph *out, cdu_error *error)
+{
+    return build_training(graph, settings, (cdu_shape){n, height, width, 1}, mean_of_pixels, true, out, error);
 }
 
 cdu_status cdu_model_build_inference(cdu_graph *graph, const cdu_model_settings *settings, uint32_t n, uint32_t height,

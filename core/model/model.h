@@ -10,6 +10,7 @@
 /* What the network sees while training: one input of tiles (ops.h, cdu_tile_input) and the loss. */
 typedef struct {
     cdu_value tile, class_weight, image, label, logits, loss;
+    cdu_value augment; /* the table of cdu_tile_augment, or CDU_NO_VALUE */
 } cdu_training_graph;
 typedef struct {
     cdu_value tile, image, logits, probabilities;
@@ -18,6 +19,9 @@ typedef struct {
 /* A batch of n tiles of height x width. Both must be multiples of 2^(depth-1): CDU_USAGE says which size would do. */
 cdu_status cdu_model_build_training(cdu_graph *graph, const cdu_model_settings *settings, uint32_t n, uint32_t height,
                                     uint32_t width, bool mean_of_pixels, cdu_training_graph *out, cdu_error *error);
+/* The same with a second input, `augment`: what augmentation does to each tile. */
+cdu_status cdu_model_build_augmented(cdu_graph *graph, const cdu_model_settings *settings, uint32_t n, uint32_t height,
+                                     uint32_t width, bool mean_of_pixels, cdu_training_graph *out, cdu_error *error);
 /* Batch norm folded into the convolutions: give its program weights with cdu_model_load_folded. */
 cdu_status cdu_model_build_inference(cdu_graph *graph, const cdu_model_settings *settings, uint32_t n, uint32_t height,
                                      uint32_t width, cdu_inference_graph *out, cdu_error *error);

@@ -27,6 +27,11 @@ cdu_value cdu_max_pool(cdu_graph *, const char *name, cdu_value x);
 /* Tile pixels as the loader gives them, CDU_U32 (N, H, W, 1): byte 0 red, 1 green, 2 blue, 3 class (255: ignored). First output: the
  * image (N, H, W, 3), scaled to [0, 1], in BGR order if `bgr`; second output: the classes, CDU_U32 (N, H, W, 1). No gradient. */
 cdu_value cdu_tile_input(cdu_graph *, const char *name, cdu_value tile, bool bgr, cdu_value *label);
+/* The same, augmented as `table` says, CDU_U32 (N, 1, 1, CDU_AUGMENT_WORDS), words as in core/train/augment.h: moved, turned, scaled and flipped
+ * about the tile's middle (bilinear; labels by nearest; beyond the tile the image is mirrored and the class is 255), then the colour
+ * matrix, noise, boxes. Integers throughout: the same bytes on every device. The identity's bytes are those of cdu_tile_input. */
+enum { CDU_AUGMENT_WORDS = 32 };
+cdu_value cdu_tile_augment(cdu_graph *, const char *name, cdu_value tile, cdu_value table, bool bgr, cdu_value *label);
 /* Weighted softmax cross entropy. logits (N, H, W, C), C at most 16, label CDU_U32 (N, H, W, 1), class 255 and every other class that is
  * not below C ignored, class_weight: input (1, 1, 1, C).
  * Output, a host-readable (1, 1, 1, 4): loss, sum of weighted losses, divisor, count of pixels that were not ignored. The loss is the

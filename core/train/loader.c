@@ -16,7 +16,7 @@
 enum { RING = 3, THREAD_LIMIT = 64, OPEN_SLIDES = 32 };
 
 typedef struct {
-    uint32_t *pixels, *tiles;
+    uint32_t *pixels, *tiles, *asked;
     uint64_t epoch;
     uint32_t done;
 } ring_batch;
@@ -49,12 +49,6 @@ uint64_t cdu_loader_steps_per_epoch(size_t tiles, uint32_t batch)
     return (tiles + batch - 1) / batch;
 }
 
-uint32_t cdu_loader_flips(uint64_t seed, uint64_t epoch, uint32_t tile)
-{
-    cdu_random stream = cdu_random_stream(seed, CDU_RANDOM_FLIP, (uint32_t)epoch, tile);
-    return cdu_random_u32(&stream) & 3;
-}
-
 void cdu_loader_order(uint64_t seed, uint64_t epoch, uint32_t *order, size_t count)
 {
     cdu_random stream = cdu_random_stream(seed, CDU_RANDOM_ORDER, (uint32_t)epoch, 0);
@@ -75,18 +69,14 @@ static void lay_out(cdu_loader *l, uint64_t step)
     if (epoch != l->order_epoch) cdu_loader_order(l->settings.seed, epoch, l->order, l->index->count);
     l->order_epoch = batch->epoch = epoch;
     batch->done = 0;
-    for (uint32_t i = 0; i < l->settings.batch; i++) batch->tiles[i] = l->order[(place + i) % l->index->count];
+    for (uint32_t i = 0; i < l->settings.batch; i++) batch->tiles[i] = batch->asked[i] = l->order[(place + i) % l->index->count];
 }
 
-/* rgb and labels, size x size, to packed pixels, flipped. */
-static void pack(const uint8_t *rgb, const uint8_t *labels, uint32_t size, uint32_t flips, uint32_t *out)
+/* rgb and labels of `area` pixels to packed pixels. */
+static void pack(const uint8_t *rgb, const uint8_t *labels, size_t area, uint32_t *out)
 {
-    for (uint32_t y = 0; y < size; y++)
-        for (uint32_t x = 0; x < size; x++) {
-            size_t from = (size_t)(flips & 2 ? size - 1 - y : y) * size + (flips & 1 ? size - 1 - x : x);
-            out[(size_t)y * size + x] =
-                rgb[3 * from] | (uint32_t)rgb[3 * from + 1] << 8 | (uint32_t)rgb[3 * from + 2] << 16 | (uint32_t)labels[from] << 24;
-        }
+    for (size_t i = 0; i < area; i++)
+        out[i] = rgb[3 * i] | (uint32_t)rgb[3 * i + 1] << 8 | (uint32_t)rgb[3 * i + 2] << 16 | (uint32_t)labels[i] << 24;
 }
 
 static cdu_status read_from(const cdu_labelled_slide *slide, const cdu_tile_index *index, const cdu_tile *tile, uint8_t *rgb,
@@ -165,13 +155,10 @@ static void *work(void *argument)
         if (l->quit) break;
         for (; l->opened <= step; l->opened++) lay_out(l, l->opened);
         ring_batch *batch = &l->ring[step % RING];
-        uint32_t which = batch->tiles[place], asked = which;
-        uint64_t epoch = batch->epoch;
+        uint32_t which = batch->tiles[place];
         pthread_mutex_unlock(&l->lock);
         if (status == CDU_OK) status = read_or_replace(l, &which, rgb, rgb + 3 * area, &error);
-        if (status == CDU_OK)
-            pack(rgb, rgb + 3 * area, l->index->size, l->settings.flip ? cdu_loader_flips(l->settings.seed, epoch, asked) : 0,
-                 batch->pixels + place * area);
+        if (status == CDU_OK) pack(rgb, rgb + 3 * area, area, batch->pixels + place * area);
         pthread_mutex_lock(&l->lock);
         batch->tiles[place] = which;
         if (status != CDU_OK)
@@ -199,6 +186,7 @@ static cdu_status allocate_all(cdu_loader *l, cdu_error *error)
     for (int i = 0; i < RING; i++) {
         CDU_TRY(cdu_allocate(&l->ring[i].pixels, l->settings.batch * area, sizeof(uint32_t), error));
         CDU_TRY(cdu_allocate(&l->ring[i].tiles, l->settings.batch, sizeof(uint32_t), error));
+        CDU_TRY(cdu_allocate(&l->ring[i].asked, l->settings.batch, sizeof(uint32_t), error));
     }
     CDU_TRY(cdu_allocate(&l->order, l->index->count, sizeof *l->order, error));
     CDU_TRY(cdu_allocate(&l->unreadable, l->index->count, sizeof *l->unreadable, error));
@@ -241,6 +229,7 @@ void cdu_loader_destroy(cdu_loader *l)
     for (int i = 0; i < RING; i++) {
         free(l->ring[i].pixels);
         free(l->ring[i].tiles);
+        free(l->ring[i].asked);
     }
     cdu_slide_pool_destroy(l->pool);
     pthread_cond_destroy(&l->changed);
@@ -265,7 +254,7 @@ cdu_status cdu_loader_next(cdu_loader *l, cdu_batch *out, cdu_error *error)
         status = l->status;
         if (error) *error = l->error;
     }
-    *out = (cdu_batch){batch->pixels, batch->tiles, step, batch->epoch};
+    *out = (cdu_batch){batch->pixels, batch->tiles, batch->asked, step, batch->epoch};
     pthread_mutex_unlock(&l->lock);
     return status;
 }

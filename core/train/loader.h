@@ -1,5 +1,6 @@
-/* loader.h: batches of training tiles, read from the slides by background threads into a bounded queue. Which tiles a batch holds and
- * how they are flipped follows from (seed, epoch, tile) alone, so any number of threads gives the same bytes. Nothing is dumped to disk. */
+/* loader.h: batches of training tiles, read from the slides by background threads into a bounded queue. Which tiles a batch holds
+ * follows from (seed, epoch) alone, so any number of threads gives the same bytes. Nothing is dumped to disk. Augmentation is not done here but
+ * on the device (core/train/augment.h). */
 #ifndef CDU_TRAIN_LOADER_H
 #define CDU_TRAIN_LOADER_H
 
@@ -11,7 +12,6 @@ typedef struct {
     uint64_t seed;
     uint32_t batch;
     uint32_t threads; /* 0: as many as processors */
-    bool flip;
     uint64_t first; /* step at which to begin: 0, or where a run is resumed */
 } cdu_loader_settings;
 
@@ -19,6 +19,7 @@ typedef struct {
     const uint32_t
         *pixels; /* batch x size x size of R | G << 8 | B << 16 | class << 24 (255: ignored), as cdu_tile_input takes them */
     const uint32_t *tiles; /* batch indices into the tile index */
+    const uint32_t *asked; /* the same, but where a tile cannot be read: the tile, not its replacement. Augmentation goes by this */
     uint64_t step, epoch;
 } cdu_batch;
 
@@ -34,8 +35,6 @@ void cdu_loader_destroy(cdu_loader *loader);
  * by the next readable one of the index, with one warning a slide; CDU_BAD_DATA where no tile can be read. One caller. */
 cdu_status cdu_loader_next(cdu_loader *loader, cdu_batch *out, cdu_error *error);
 
-/* The flips of a tile in an epoch: bit 0 left and right, bit 1 top and bottom. */
-uint32_t cdu_loader_flips(uint64_t seed, uint64_t epoch, uint32_t tile);
 /* The order of an epoch's tiles into order[count]. */
 void cdu_loader_order(uint64_t seed, uint64_t epoch, uint32_t *order, size_t count);
 

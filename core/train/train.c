@@ -1,5 +1,5 @@
 /* train.c: the training loop. The device works on one batch while the loader's threads read the next ones; the host waits once a step,
- * for the loss. Leaves out augmentation but for flips, and more than one device. */
+ * for the loss. Leaves out more than one device. */
 #include "cdunet/train.h"
 
 #include <inttypes.h>
@@ -16,6 +16,7 @@
 #include "core/base/stop.h"
 #include "core/ops/open.h"
 #include "core/ops/ops.h"
+#include "core/train/augment.h"
 #include "core/train/checkpoint.h"
 #include "core/train/folder.h"
 #include "core/train/loader.h"
@@ -37,6 +38,7 @@ typedef struct {
     cdu_graph *graph;
     cdu_training_graph values;
     cdu_program *program;
+    cdu_augment *augment; /* of a batch's tiles; null where the study asks for none */
     cdu_loader *loader;
     cdu_train_log *log;
     cdu_segmenter *segmenter;
@@ -56,6 +58,7 @@ static void release(run *r)
     cdu_segmenter_destroy(r->segmenter);
     cdu_program_destroy(r->program);
     cdu_graph_destroy(r->graph);
+    free(r->augment);
     if (r->gpu_open) cdu_gpu_close(&r->gpu);
     cdu_checkpoint_free(&r->state);
     cdu_tile_index_free(&r->index);
@@ -110,13 +113,14 @@ static void settings_text(const run *r, char text[CDU_RUN_SETTINGS])
     snprintf(text, CDU_RUN_SETTINGS,
              "kind=%s width=%u depth=%u classes=%u cd-filters=%u,%u input=%s order=%s cd-order=%s mpp=%.17g size=%u batch=%u "
              "learning-rate=%.17g learning-rate-batch=%u momentum=%.17g median-frequency=%d loss-mean=%s seed=%" PRIu64 " flip=%d "
-             "validate-every=%u tiles=%zu tile-index=%016" PRIx64,
+             "hue=%.17g brightness=%.17g scale=%.17g noise=%.17g occlusion=%.17g rotate=%.17g shear=%.17g validate-every=%u tiles=%zu tile-index=%016" PRIx64,
              m->kind == CDU_MODEL_UNET ? "unet" : "cdunet", m->width, m->depth, m->classes, m->cd_filters[0], m->cd_filters[1],
              m->bgr ? "bgr" : "rgb", m->relu_before_batch_norm ? "relu-bn" : "bn-relu",
              m->cd_relu_before_batch_norm ? "relu-bn" : "bn-relu", s->tiles.mpp, s->tiles.size, s->train.batch,
              s->train.learning_rate, s->train.learning_rate_batch, s->train.momentum, s->train.median_frequency,
-             s->train.mean_of_pixels ? "pixels" : "class-weights", s->train.seed, s->augment.flip, s->train.validate_every,
-             r->index.count, (uint64_t)hash);
+             s->train.mean_of_pixels ? "pixels" : "class-weights", s->train.seed, s->augment.flip, s->augment.hue,
+             s->augment.brightness, s->augment.scale, s->augment.noise, s->augment.occlusion, s->augment.rotate, s->augment.shear,
+             s->train.validate_every, r->index.count, (uint64_t)hash);
 }
 
 static cdu_status build_index(run *r, cdu_error *error)
@@ -148,8 +152,11 @@ static cdu_status build_program(run *r, cdu_error *error)
     r->gpu_open = true;
     cdu_log(CDU_LOG_INFO, "%s: %s", r->gpu.id, r->gpu.info.name);
     CDU_TRY(cdu_graph_create(&r->graph, error));
-    CDU_TRY(cdu_model_build_training(r->graph, &s->model, s->train.batch, s->tiles.size, s->tiles.size, s->train.mean_of_pixels,
-                                     &r->values, error));
+    bool augmented = cdu_augment_wanted(s);
+    CDU_TRY((augmented ? cdu_model_build_augmented : cdu_model_build_training)(r->graph, &s->model, s->train.batch, s->tiles.size,
+                                                                              s->tiles.size, s->train.mean_of_pixels, &r->values,
+                                                                              error));
+    if (augmented) CDU_TRY(cdu_allocate(&r->augment, s->train.batch, sizeof *r->augment, error));
     cdu_log(CDU_LOG_INFO, "%s of %" PRIu64 " parameters, batch of %u tiles", s->model.kind == CDU_MODEL_UNET ? "UNET" : "CD-UNET",
             cdu_model_parameters(&s->model), s->train.batch);
     CDU_TRY(cdu_program_create(r->graph, &r->gpu, &options, &r->program, error));
@@ -198,7 +205,6 @@ static cdu_status prepare(run *r, cdu_error *error)
     cdu_loader_settings settings = {.seed = r->study->train.seed,
                                     .batch = r->study->train.batch,
                                     .threads = o->threads,
-                                    .flip = r->study->augment.flip,
                                     .first = r->state.step};
     CDU_TRY(cdu_loader_create(r->study, &r->index, &settings, &r->loader, error));
     return cdu_train_log_open(o->folder, r->study, o->resume, r->state.step, r->state.validated_step == r->state.step, &r->log,
@@ -306,6 +312,15 @@ static cdu_status refuse_loss(run *r, const cdu_batch *batch, cdu_error *error)
     return CDU_FAILED;
 }
 
+static cdu_status give(run *r, const cdu_batch *batch, cdu_error *error)
+{
+    CDU_TRY(cdu_program_write(r->program, r->values.tile, batch->pixels, error));
+    if (!r->augment) return CDU_OK;
+    for (uint32_t i = 0; i < r->study->train.batch; i++)
+        cdu_augment_draw(r->study, r->study->train.seed, batch->epoch, batch->asked[i], r->index.size, &r->augment[i]);
+    return cdu_program_write(r->program, r->values.augment, r->augment, error);
+}
+
 static cdu_status one_step(run *r, cdu_error *error)
 {
     const cdu_study *s = r->study;
@@ -314,7 +329,7 @@ static cdu_status one_step(run *r, cdu_error *error)
     double began = cdu_seconds(), rate = cdu_learning_rate(s);
     struct cdu_sgd_patch patch = {(float)rate, (float)s->train.momentum};
     CDU_TRY(cdu_loader_next(r->loader, &batch, error));
-    CDU_TRY(cdu_program_write(r->program, r->values.tile, batch.pixels, error));
+    CDU_TRY(give(r, &batch, error));
     CDU_TRY(cdu_program_run(r->program, &patch, sizeof patch, error));
     CDU_TRY(cdu_program_read(r->program, r->values.loss, loss, error));
     r->loss = loss[0];

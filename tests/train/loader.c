@@ -37,10 +37,10 @@ static void close_data(data *d)
 }
 
 /* `steps` batches from `first` on, one behind another. */
-static uint32_t *load(const data *d, uint32_t batch, uint32_t threads, bool flip, uint64_t first, uint64_t steps, uint32_t *tiles)
+static uint32_t *load(const data *d, uint32_t batch, uint32_t threads, uint64_t first, uint64_t steps, uint32_t *tiles)
 {
     size_t area = (size_t)d->index.size * d->index.size;
-    cdu_loader_settings settings = {.seed = 5, .batch = batch, .threads = threads, .flip = flip, .first = first};
+    cdu_loader_settings settings = {.seed = 5, .batch = batch, .threads = threads, .first = first};
     cdu_loader *loader;
     uint32_t *all = calloc(steps * batch * area, 4);
     MUST(cdu_loader_create(d->study, &d->index, &settings, &loader, error));
@@ -69,9 +69,6 @@ Test(loader, an_order_is_a_permutation_of_its_own_each_epoch)
     cr_expect_lt(same, 20);
     cdu_loader_order(2, 0, b, 100);
     cr_expect(memcmp(a, b, sizeof a) != 0);
-    uint32_t flips[4] = {0};
-    for (uint32_t t = 0; t < 400; t++) flips[cdu_loader_flips(1, 3, t)]++;
-    for (int i = 0; i < 4; i++) cr_expect(flips[i] > 60 && flips[i] < 140);
 }
 
 Test(loader, one_thread_and_eight_give_the_same_bytes)
@@ -80,16 +77,14 @@ Test(loader, one_thread_and_eight_give_the_same_bytes)
     open_data(&d);
     uint32_t steps = 12, batch = 4;
     size_t bytes = (size_t)4 * steps * batch * 32 * 32;
-    uint32_t *one = load(&d, batch, 1, true, 0, steps, NULL), *eight = load(&d, batch, 8, true, 0, steps, NULL);
-    uint32_t *later = load(&d, batch, 3, true, 7, steps - 7, NULL), *plain = load(&d, batch, 2, false, 0, steps, NULL);
+    uint32_t *one = load(&d, batch, 1, 0, steps, NULL), *eight = load(&d, batch, 8, 0, steps, NULL);
+    uint32_t *later = load(&d, batch, 3, 7, steps - 7, NULL);
     cr_expect(!memcmp(one, eight, bytes));
     cr_expect(!memcmp(one + 7 * batch * 32 * 32, later, bytes / steps * (steps - 7)),
               "a resumed loader goes on as if nothing had been");
-    cr_expect(memcmp(one, plain, bytes) != 0, "flips do something");
     free(one);
     free(eight);
     free(later);
-    free(plain);
     close_data(&d);
 }
 
@@ -99,12 +94,12 @@ Test(loader, an_epoch_holds_every_tile_and_its_last_batch_is_filled_from_its_beg
     open_data(&d);
     uint32_t tiles[5 * 4], seen[18] = {0};
     cr_expect_eq(cdu_loader_steps_per_epoch(18, 4), 5);
-    free(load(&d, 4, 2, true, 0, 5, tiles));
+    free(load(&d, 4, 2, 0, 5, tiles));
     for (int i = 0; i < 18; i++) seen[tiles[i]]++;
     for (int i = 0; i < 18; i++) cr_expect_eq(seen[i], 1);
     cr_expect(tiles[18] == tiles[0] && tiles[19] == tiles[1]);
     uint32_t large[2 * 40];
-    free(load(&d, 40, 2, true, 0, 2, large));
+    free(load(&d, 40, 2, 0, 2, large));
     cr_expect(large[18] == large[0] && large[36] == large[0] && large[40] != large[0]);
     close_data(&d);
 }
@@ -114,7 +109,7 @@ Test(loader, pixels_are_the_slide_s_with_its_labels)
     data d;
     open_data(&d);
     uint32_t tiles[4];
-    uint32_t *pixels = load(&d, 4, 2, false, 0, 1, tiles);
+    uint32_t *pixels = load(&d, 4, 2, 0, 1, tiles);
     uint8_t rgb[32 * 32 * 3], labels[32 * 32];
     for (int i = 0; i < 4; i++) {
         const cdu_tile *tile = &d.index.tiles[tiles[i]];
@@ -126,14 +121,7 @@ Test(loader, pixels_are_the_slide_s_with_its_labels)
             cr_assert_eq(pixels[i * 1024 + k], rgb[3 * k] | rgb[3 * k + 1] << 8 | rgb[3 * k + 2] << 16 | (uint32_t)labels[k] << 24);
         cdu_labelled_slide_close(&slide);
     }
-    uint32_t *flipped = load(&d, 4, 2, true, 0, 1, NULL);
-    for (int i = 0; i < 4; i++) {
-        uint32_t flips = cdu_loader_flips(5, 0, tiles[i]);
-        int x = flips & 1 ? 31 - 3 : 3, y = flips & 2 ? 31 - 5 : 5;
-        cr_expect_eq(flipped[i * 1024 + y * 32 + x], pixels[i * 1024 + 5 * 32 + 3]);
-    }
     free(pixels);
-    free(flipped);
     close_data(&d);
 }
 
@@ -146,10 +134,10 @@ Test(loader, a_corrupt_slide_is_left_out_with_one_warning)
     fixture_path(path, &d.f, "slide0.png");
     MUST(cdu_file_write(path, "broken", 6, error));
     uint32_t tiles[5 * 4], again[5 * 4];
-    uint32_t *pixels = load(&d, 4, 8, true, 0, 5, tiles);
+    uint32_t *pixels = load(&d, 4, 8, 0, 5, tiles);
     cr_expect_eq(warnings, 1);
     for (int i = 0; i < 20; i++) cr_expect_eq(d.index.tiles[tiles[i]].slide, 1);
-    uint32_t *one = load(&d, 4, 1, true, 0, 5, again);
+    uint32_t *one = load(&d, 4, 1, 0, 5, again);
     cr_expect(!memcmp(pixels, one, 4 * 20 * 1024) && !memcmp(tiles, again, sizeof tiles));
     free(pixels);
     free(one);
