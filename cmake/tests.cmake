@@ -60,6 +60,10 @@ foreach(room base graph ops backends model slide study train report segment phan
   endif()
 endforeach()
 
+# annotation files against an independent reader
+cdunet_add_test(slide.annotations COMMAND /usr/bin/python3 ${CMAKE_SOURCE_DIR}/tests/slide/annotations.py $<TARGET_FILE:cdunet-program>
+  ${CMAKE_SOURCE_DIR}/tests/slide/annotations ${CMAKE_SOURCE_DIR}/../shared/data/annotations)
+
 # fuzz targets: tests/fuzz/fuzz_NAME.c with LLVMFuzzerTestOneInput; seeds lie in tests/fuzz/fuzz_NAME/. Without libFuzzer each becomes
 # a program that runs its seeds, cut and flipped, once.
 file(GLOB FUZZERS CONFIGURE_DEPENDS tests/fuzz/fuzz_*.c)

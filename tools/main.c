@@ -28,6 +28,7 @@ typedef struct {
 
 static const command commands[] = {
     {"devices", "lists devices, their limits and whether they compute rightly", cmd_devices, false},
+    {"annotations", "shows what annotation files hold and how it maps to a study's classes; converts them", cmd_annotations, false},
     {"phantom", "makes procedural slides with exact masks, to try everything without data", cmd_phantom, false},
     {"train", "trains a network on the slides of a study", cmd_train, true},
     {"evaluate", "scores a model on the test slides of a study", cmd_evaluate, false},
@@ -97,7 +98,7 @@ static void print_log_line(cdu_log_level level, const char *line, void *context)
 static void print_usage(FILE *stream)
 {
     fprintf(stream, "usage: cdunet [--quiet | --verbose] COMMAND [options] [arguments]\n\ncommands:\n");
-    for (int i = 0; i < COMMANDS; i++) fprintf(stream, "  %-10s %s\n", commands[i].name, commands[i].summary);
+    for (int i = 0; i < COMMANDS; i++) fprintf(stream, "  %-11s %s\n", commands[i].name, commands[i].summary);
     fprintf(stream, "\n'cdunet COMMAND --help' explains a command; 'cdunet --version' prints the version.\n"
                     "Devices are called opencl:0, vulkan:1, a part of the device's name, or auto.\n");
 }

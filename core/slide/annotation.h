@@ -1,6 +1,6 @@
-/* annotation.h: polygons with class names, as people draw them. Coordinates are level-0 pixels of the slide's own frame (bounds
- * already added, see cdu_annotations_shift). Read from GeoJSON (QuPath old and new style, others' `label`/`group`); XML formats
- * come later. Also written as QuPath reads them. */
+/* annotation.h: polygons with class names, as people draw them, from the files of many programs: GeoJSON (QuPath of old and new, others'
+ * `label`/`group`), XML of ASAP, ImageScope and Halo, each also packed by gzip. Coordinates are level-0 pixels; QuPath counts them from the corner of
+ * the scanned part, see cdu_annotations.from_bounds. Also written as QuPath reads them. One file a format under annotation/. */
 #ifndef CDU_SLIDE_ANNOTATION_H
 #define CDU_SLIDE_ANNOTATION_H
 
@@ -12,18 +12,37 @@
 
 typedef struct { double x, y; } cdu_point;
 typedef struct { cdu_point *points; size_t count; } cdu_ring;         /* closed implicitly: last point differs from the first */
-typedef struct { cdu_ring *rings; size_t count; } cdu_polygon;        /* first ring: outline; others: holes */
+typedef struct { cdu_ring *rings; size_t count; } cdu_polygon;        /* first ring: outline, even-odd where it crosses itself; others: holes,
+                                                                          each cut out, wherever it lies */
 typedef struct {
     char *class_name;                                                  /* "" where the file gives none */
+    char **also;                                                       /* other words of the file for the class (groups above, a colour), tried
+                                                                          in this order by rules that do not know class_name */
+    size_t also_count;
     uint8_t color[3];                                                  /* R, G, B; used when writing */
     bool is_annotation;                                                /* false: a cell, detection or tile object; not a label */
     size_t line;                                                       /* where it begins in the file, for messages; 0: unknown */
     cdu_polygon *polygons;
     size_t count;
 } cdu_annotation;
-typedef struct { cdu_annotation *items; size_t count; } cdu_annotations;
+/* What a file holds that is no label, told once for each reason and class. */
+typedef struct {
+    const char *reason;                                                /* "a point or a line covers nothing"; static */
+    char *class_name;
+    size_t count, line;                                                /* line: of the first */
+} cdu_annotation_ignored;
+typedef struct {
+    cdu_annotation *items;
+    size_t count;
+    const char *format;                                                /* "QuPath GeoJSON", "ASAP XML", ...; static; null: made, not read */
+    bool from_bounds;                                                  /* coordinates count from openslide.bounds-x/y, as QuPath's do */
+    double mpp;                                                        /* micrometres per pixel that the file tells; 0: nothing */
+    cdu_annotation_ignored *ignored;
+    size_t ignored_count;
+} cdu_annotations;
 
-/* CDU_BAD_DATA with file and line for broken, too deep, NaN or out-of-range content. Free with cdu_annotations_free. */
+/* CDU_BAD_DATA with file and line for broken, too deep, NaN or out-of-range content. The format is told by the content, not by the
+ * name. Free with cdu_annotations_free. */
 cdu_status cdu_annotations_read(const char *path, cdu_annotations *out, cdu_error *error);
 /* The same from memory (for the fuzzer); `name` stands for the file in messages. */
 cdu_status cdu_annotations_parse(const char *name, const char *text, size_t size, cdu_annotations *out, cdu_error *error);
@@ -32,5 +51,9 @@ void cdu_annotations_free(cdu_annotations *annotations);
 void cdu_annotations_shift(cdu_annotations *annotations, double dx, double dy);
 /* A FeatureCollection that QuPath opens; ids are derived from `seed` and the order, so equal input gives equal bytes. */
 cdu_status cdu_annotations_write(const char *path, const cdu_annotations *annotations, uint64_t seed, cdu_error *error);
+
+/* Square pixels that a polygon covers; exact, but to about one in 10^4 where rings cross each other or there are millions of long edges.
+ * *crossed is set where they do (may be null). */
+cdu_status cdu_polygon_area(const cdu_polygon *polygon, double *area, bool *crossed, cdu_error *error);
 
 #endif

@@ -1,5 +1,5 @@
-/* raster.c: polygons to class maps by scanlines. A pixel belongs to a polygon when its centre does (even-odd over the outline and the
- * holes together, so that self-crossing outlines have a meaning too). Everything is computed from a pixel's place in doubles, with
+/* raster.c: polygons to class maps by scanlines. A pixel belongs to a polygon when its centre is in the outline (even-odd, so that
+ * self-crossing outlines have a meaning too) and in none of the holes, wherever these reach. Everything is computed from a pixel's place in doubles, with
  * the window used only to skip work: any window gives the same pixels. cairo could fill masks too, but its coordinates are 24.8 fixed
  * point: +-2^23 pixels in steps of 1/256, which neither holds whole-slide places nor gives the same rounding for every window. */
 #include <math.h>
@@ -13,7 +13,8 @@
 #include "core/slide/raster.h"
 
 /* An edge of a ring, upper end first, so that two polygons with a common edge compute the same crossings. */
-typedef struct { double x0, y0, x1, y1; } edge;
+typedef struct { double x0, y0, x1, y1; uint32_t ring; } edge;
+typedef struct { double x; uint32_t ring; } crossing;
 
 /* Edges of one polygon in horizontal strips of equal height, for finding those near a window. An edge is listed in every strip that
  * it touches. */
@@ -21,7 +22,7 @@ typedef struct {
     edge *edges;
     size_t count;
     double left, top, right, bottom, strip_height;
-    size_t strips, *starts;            /* strips + 1 */
+    size_t rings, strips, *starts;            /* strips + 1 */
     uint32_t *listed;
 } shape;
 
@@ -62,6 +63,15 @@ static const struct cdu_label_rule *find_rule(const cdu_label_rules *rules, cons
     return NULL;
 }
 
+const struct cdu_label_rule *cdu_label_rule_of(const cdu_label_rules *rules, const cdu_annotation *item, const char **word)
+{
+    const char *name = item->class_name;
+    const struct cdu_label_rule *rule = find_rule(rules, name);
+    for (size_t i = 0; !rule && i < item->also_count; i++) rule = find_rule(rules, name = item->also[i]);
+    if (word) *word = rule ? name : NULL;
+    return rule;
+}
+
 static void collect_edges(const cdu_polygon *polygon, shape *out)
 {
     for (size_t r = 0; r < polygon->count; r++) {
@@ -73,7 +83,8 @@ static void collect_edges(const cdu_polygon *polygon, shape *out)
             out->top = fmin(out->top, a.y);
             out->bottom = fmax(out->bottom, a.y);
             if (a.y == b.y) continue;
-            out->edges[out->count++] = a.y < b.y ? (edge){a.x, a.y, b.x, b.y} : (edge){b.x, b.y, a.x, a.y};
+            out->edges[out->count++] = a.y < b.y ? (edge){a.x, a.y, b.x, b.y, (uint32_t)r}
+                                                  : (edge){b.x, b.y, a.x, a.y, (uint32_t)r};
         }
     }
 }
@@ -116,7 +127,7 @@ static cdu_status build_shape(const cdu_polygon *polygon, shape *out, cdu_error 
     size_t points = 0;
     for (size_t r = 0; r < polygon->count; r++) points += polygon->rings[r].count;
     if (points > UINT32_MAX) return cdu_fail(error, CDU_BAD_DATA, "a polygon has %zu points, more than %u", points, UINT32_MAX);
-    *out = (shape){.left = INFINITY, .top = INFINITY, .right = -INFINITY, .bottom = -INFINITY};
+    *out = (shape){.rings = polygon->count, .left = INFINITY, .top = INFINITY, .right = -INFINITY, .bottom = -INFINITY};
     CDU_TRY(cdu_allocate(&out->edges, points, sizeof *out->edges, error));
     collect_edges(polygon, out);
     return out->count ? sort_into_strips(out, error) : CDU_OK;
@@ -150,7 +161,7 @@ static cdu_status build_layers(const char *path, const cdu_annotations *annotati
     for (size_t i = 0; i < annotations->count; i++) {
         const cdu_annotation *item = &annotations->items[i];
         if (!item->is_annotation) continue;
-        const struct cdu_label_rule *rule = find_rule(rules, item->class_name);
+        const struct cdu_label_rule *rule = cdu_label_rule_of(rules, item, NULL);
         if (!rule && rules->unknown_is_error)
             return cdu_fail(error, CDU_BAD_DATA, "%s:%zu: %s%.100s%s that the study does not know; name it under classes (name or also) or "
                             "annotations.exclude, or set annotations.unknown: exclude", path, item->line,
@@ -220,8 +231,10 @@ typedef struct {
     uint32_t width, height;
     edge *active;                      /* edges of the shape at hand that the window may meet, by their upper end */
     size_t active_capacity;
-    double *crossings;
+    crossing *crossings;
     size_t crossing_capacity;
+    uint8_t *open;                     /* per ring: whether the row is inside; all 0 between rows */
+    size_t open_capacity;
     uint32_t *current;                 /* indices into active of the edges that cross the row */
     size_t current_capacity;
     cdu_error *error;
@@ -249,23 +262,23 @@ static int by_top(const void *a, const void *b)
     return one < two ? -1 : one > two;
 }
 
-static int by_value(const void *a, const void *b)
+static int by_place(const void *a, const void *b)
 {
-    double one = *(const double *)a, two = *(const double *)b;
+    double one = ((const crossing *)a)->x, two = ((const crossing *)b)->x;
     return one < two ? -1 : one > two;
 }
 
-static void sort_crossings(double *x, size_t count)
+static void sort_crossings(crossing *list, size_t count)
 {
     if (count > 32) {
-        qsort(x, count, sizeof *x, by_value);
+        qsort(list, count, sizeof *list, by_place);
         return;
     }
     for (size_t i = 1; i < count; i++) {
-        double value = x[i];
+        crossing value = list[i];
         size_t k = i;
-        for (; k && x[k - 1] > value; k--) x[k] = x[k - 1];
-        x[k] = value;
+        for (; k && list[k - 1].x > value.x; k--) list[k] = list[k - 1];
+        list[k] = value;
     }
 }
 
@@ -286,17 +299,28 @@ static cdu_status gather(window *w, const shape *s, size_t *count)
         }
     if (*count > 1) qsort(w->active, *count, sizeof *w->active, by_top);
     CDU_TRY(cdu_grow(&w->crossings, &w->crossing_capacity, *count, sizeof *w->crossings, w->error));
+    CDU_TRY(cdu_grow(&w->open, &w->open_capacity, s->rings, 1, w->error));
     return cdu_grow(&w->current, &w->current_capacity, *count, sizeof *w->current, w->error);
 }
 
-static void fill_row(window *w, size_t crossings, uint8_t value, uint8_t *row)
+/* The outline is ring 0. Rings that are open at the end close right of the window. */
+static void fill_row(window *w, size_t count, uint8_t value, uint8_t *row)
 {
-    sort_crossings(w->crossings, crossings);
-    for (size_t i = 0; i < crossings; i += 2) {
-        uint32_t from = first_pixel(w, w->crossings[i]);
-        uint32_t to = i + 1 < crossings ? first_pixel(w, w->crossings[i + 1]) : w->width; /* its end is right of the window */
-        if (to > from) memset(row + from, value, to - from);
+    uint32_t from = 0, holes = 0;
+    sort_crossings(w->crossings, count);
+    for (size_t i = 0; i < count; i++) {
+        const crossing *c = &w->crossings[i];
+        bool was = w->open[0] && !holes;
+        w->open[c->ring] ^= 1;
+        if (c->ring) holes += w->open[c->ring] ? 1 : -1u;
+        bool is = w->open[0] && !holes;
+        if (was == is) continue;
+        uint32_t at = first_pixel(w, c->x);
+        if (was && at > from) memset(row + from, value, at - from);
+        from = at;
     }
+    if (w->open[0] && !holes && from < w->width) memset(row + from, value, w->width - from);
+    for (size_t i = 0; i < count; i++) w->open[w->crossings[i].ring] = 0;
 }
 
 static cdu_status draw(window *w, const shape *s, uint8_t value, uint8_t *pixels)
@@ -314,9 +338,9 @@ static cdu_status draw(window *w, const shape *s, uint8_t value, uint8_t *pixels
             const edge *e = &w->active[w->current[i]];
             if (e->y1 <= y) continue;
             w->current[kept++] = w->current[i];
-            double crossing = e->x0 + (y - e->y0) * ((e->x1 - e->x0) / (e->y1 - e->y0));
+            double x = e->x0 + (y - e->y0) * ((e->x1 - e->x0) / (e->y1 - e->y0));
             /* rounding must not carry it beyond the edge, where a window's choice of edges would show */
-            w->crossings[crossings++] = fmin(fmax(crossing, fmin(e->x0, e->x1)), fmax(e->x0, e->x1));
+            w->crossings[crossings++] = (crossing){fmin(fmax(x, fmin(e->x0, e->x1)), fmax(e->x0, e->x1)), e->ring};
         }
         current = kept;
         if (crossings) fill_row(w, crossings, value, pixels + (size_t)row * w->width);
@@ -378,6 +402,7 @@ cdu_status cdu_label_source_read(const cdu_label_source *source, double scale, i
     exclude_outside_slide(&w, source, labels);
     free(w.active);
     free(w.crossings);
+    free(w.open);
     free(w.current);
     return status;
 }

@@ -1,5 +1,5 @@
-/* raster.h: annotations to class maps. A pixel has the class of the polygons that cover its centre (even-odd within one polygon, so
- * holes are holes). Where classes overlap the study's order decides. */
+/* raster.h: annotations to class maps. A pixel has the class of the polygons that cover its centre (even-odd within a ring; what lies in
+ * a hole is not covered). Where classes overlap the study's order decides. */
 #ifndef CDU_SLIDE_RASTER_H
 #define CDU_SLIDE_RASTER_H
 
@@ -20,6 +20,10 @@ typedef struct {
     uint8_t unannotated;           /* value where nothing is drawn: background's, or CDU_EXCLUDED */
     bool unknown_is_error;         /* else a class that no rule knows is excluded */
 } cdu_label_rules;
+
+/* The rule that knows the annotation's class or, where none does, one of its other words, tried in turn; null where none does. *word
+ * (may be null) is what it was known by. */
+const struct cdu_label_rule *cdu_label_rule_of(const cdu_label_rules *rules, const cdu_annotation *item, const char **word);
 
 /* The annotations of one slide, prepared for being asked about any region. */
 typedef struct cdu_label_source cdu_label_source;

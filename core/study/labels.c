@@ -76,8 +76,7 @@ static cdu_status open_polygons(const cdu_study *study, const cdu_study_slide *w
     CDU_TRY(cdu_annotations_read(which->annotation, &annotations, error));
     cdu_status status = cdu_study_label_rules(study, &rules, error);
     if (status == CDU_OK) {
-        /* QuPath counts from the corner of the scanned part */
-        cdu_annotations_shift(&annotations, (double)info->bounds_x, (double)info->bounds_y);
+        if (annotations.from_bounds) cdu_annotations_shift(&annotations, (double)info->bounds_x, (double)info->bounds_y);
         status = cdu_label_source_create(which->annotation, &annotations, &rules, out, error);
         free(rules.rules);
     }

@@ -11,7 +11,7 @@ cdu_status cdu_study_label_rules(const cdu_study *study, cdu_label_rules *rules,
 
 typedef struct { cdu_slide *slide; cdu_label_source *labels; } cdu_labelled_slide; /* labels: null where the slide has no annotation */
 
-/* Opens one slide of the study and its annotation (GeoJSON, or a label-map image), bounds added. Close with cdu_labelled_slide_close. */
+/* Opens one slide of the study and its annotation (polygons, or a label-map image); bounds are added where the file counts from them. Close with cdu_labelled_slide_close. */
 cdu_status cdu_labelled_slide_open(const cdu_study *study, const cdu_study_slide *which, cdu_labelled_slide *out, cdu_error *error);
 void cdu_labelled_slide_close(cdu_labelled_slide *slide);
 

@@ -649,24 +649,34 @@ void cdu_study_free(cdu_study *study)
     free(study);
 }
 
-cdu_status cdu_study_read(const char *path, cdu_study **out, cdu_error *error)
+cdu_status cdu_study_read_settings(const char *path, cdu_study **out, cdu_error *error)
 {
+    static const char defaults[] = "slides: slides.csv\n";
     *out = NULL;
     char *text = NULL;
-    size_t size;
-    cdu_slide_origin *origins = NULL;
+    size_t size = sizeof defaults - 1;
     cdu_study *study;
-    CDU_TRY(cdu_file_read(path, STUDY_LIMIT, &text, &size, error));
+    if (path) CDU_TRY(cdu_file_read(path, STUDY_LIMIT, &text, &size, error));
     cdu_status status = cdu_allocate(&study, 1, sizeof *study, error);
     if (status == CDU_OK) {
-        status = cdu_copy_text(&study->path, path, error);
-        if (status == CDU_OK) status = cdu_study_parse(study, text, size, error);
-        if (status == CDU_OK) status = cdu_study_read_slides(study, &origins, error);
-        if (status == CDU_OK) status = cdu_study_assign_splits(study, origins, error);
+        status = cdu_copy_text(&study->path, path ? path : "defaults", error);
+        if (status == CDU_OK) status = cdu_study_parse(study, text ? text : defaults, size, error);
         if (status == CDU_OK) *out = study;
         else cdu_study_free(study);
     }
-    free(origins);
     free(text);
+    return status;
+}
+
+cdu_status cdu_study_read(const char *path, cdu_study **out, cdu_error *error)
+{
+    cdu_slide_origin *origins = NULL;
+    CDU_TRY(cdu_study_read_settings(path, out, error));
+    cdu_status status = cdu_study_read_slides(*out, &origins, error);
+    if (status == CDU_OK) status = cdu_study_assign_splits(*out, origins, error);
+    free(origins);
+    if (status == CDU_OK) return CDU_OK;
+    cdu_study_free(*out);
+    *out = NULL;
     return status;
 }

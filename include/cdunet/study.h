@@ -95,6 +95,8 @@ cdu_model_settings cdu_model_defaults(void);
  * case share anatomy; one training slide alone cannot be parted: a warning, no validation slides, keep_best_macro_f1 off.
  * Free with cdu_study_free. */
 cdu_status cdu_study_read(const char *path, cdu_study **out, cdu_error *error);
+/* The settings alone, without the slide list, which need not be there; with a null path the defaults. Free with cdu_study_free. */
+cdu_status cdu_study_read_settings(const char *path, cdu_study **out, cdu_error *error);
 void cdu_study_free(cdu_study *study);
 /* All settings in full, defaults spelled out, as YAML that cdu_study_read reads back. `slides_path` as it shall stand there. */
 cdu_status cdu_study_write(const cdu_study *study, const char *path, const char *slides_path, cdu_error *error);

@@ -1,4 +1,4 @@
-/* annotation.c: GeoJSON of other people's programs, broken GeoJSON with the words it must get, and writing. */
+/* annotation.c: GeoJSON of other people's programs, broken GeoJSON and XML with the words they must get, and writing. */
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 #include <dirent.h>
@@ -14,7 +14,7 @@
 #include "core/slide/annotation.h"
 
 #define QUPATH CDUNET_SOURCE_DIR "/../shared/data/annotations/qupath/"
-#define BAD CDUNET_SOURCE_DIR "/tests/slide/bad-geojson/"
+#define BAD CDUNET_SOURCE_DIR "/tests/slide/"
 
 static cdu_annotations parse(const char *text)
 {
@@ -121,18 +121,20 @@ Test(annotation, leaves_out_what_covers_nothing)
     cdu_annotations_free(&found);
 }
 
-Test(annotation, bad_files_are_refused_with_words)
+/* A folder of files that must be refused, with expected.txt: name, tab, part of the words. */
+static void refuse_folder(const char *folder)
 {
-    FILE *list = fopen(BAD "expected.txt", "r");
-    cr_assert(list != NULL);
     char line[512], path[CDU_PATH_LIMIT];
+    snprintf(path, sizeof path, "%s/expected.txt", folder);
+    FILE *list = fopen(path, "r");
+    cr_assert(list != NULL);
     size_t seen = 0;
     while (fgets(line, sizeof line, list)) {
         line[strcspn(line, "\n")] = 0;
         char *part = strchr(line, '\t');
         cr_assert(part != NULL);
         *part++ = 0;
-        snprintf(path, sizeof path, BAD "%s", line);
+        snprintf(path, sizeof path, "%s/%s", folder, line);
         cdu_annotations found;
         cdu_error error = {0};
         cr_expect(cdu_annotations_read(path, &found, &error) == CDU_BAD_DATA, "%s was read", line);
@@ -144,11 +146,17 @@ Test(annotation, bad_files_are_refused_with_words)
     }
     fclose(list);
     size_t files = 0;
-    DIR *folder = opendir(BAD);
-    cr_assert(folder != NULL);
-    for (struct dirent *entry; (entry = readdir(folder));) files += strstr(entry->d_name, ".geojson") != NULL;
-    closedir(folder);
+    DIR *all = opendir(folder);
+    cr_assert(all != NULL);
+    for (struct dirent *entry; (entry = readdir(all));) files += strstr(entry->d_name, ".geojson") || strstr(entry->d_name, ".xml");
+    closedir(all);
     cr_assert(eq(sz, seen, files));
+}
+
+Test(annotation, bad_files_are_refused_with_words)
+{
+    refuse_folder(BAD "bad-geojson");
+    refuse_folder(BAD "bad-xml");
 }
 
 static void temporary_path(char out[64], const char *name)

@@ -15,22 +15,28 @@
 #include "core/slide/pyramid.h"
 #include "core/slide/raster.h"
 
-/* The meaning: even-odd over all rings, by the ray to the left. */
-static bool covers(const cdu_polygon *polygon, double x, double y)
+static bool ring_covers(const cdu_ring *ring, double x, double y)
 {
     bool inside = false;
-    for (size_t r = 0; r < polygon->count; r++)
-        for (size_t i = 0; i < polygon->rings[r].count; i++) {
-            cdu_point a = polygon->rings[r].points[i], b = polygon->rings[r].points[(i + 1) % polygon->rings[r].count];
-            if (a.y > b.y) {
-                cdu_point t = a;
-                a = b;
-                b = t;
-            }
-            if (a.y <= y && y < b.y && fmin(fmax(a.x + (y - a.y) * ((b.x - a.x) / (b.y - a.y)), fmin(a.x, b.x)), fmax(a.x, b.x)) <= x)
-                inside = !inside;
+    for (size_t i = 0; i < ring->count; i++) {
+        cdu_point a = ring->points[i], b = ring->points[(i + 1) % ring->count];
+        if (a.y > b.y) {
+            cdu_point t = a;
+            a = b;
+            b = t;
         }
+        if (a.y <= y && y < b.y && fmin(fmax(a.x + (y - a.y) * ((b.x - a.x) / (b.y - a.y)), fmin(a.x, b.x)), fmax(a.x, b.x)) <= x)
+            inside = !inside;
+    }
     return inside;
+}
+
+/* The meaning: in the outline and in no hole, each even-odd by the ray to the left. */
+static bool covers(const cdu_polygon *polygon, double x, double y)
+{
+    for (size_t r = 1; r < polygon->count; r++)
+        if (ring_covers(&polygon->rings[r], x, y)) return false;
+    return ring_covers(&polygon->rings[0], x, y);
 }
 
 static void add(cdu_annotations *to, const char *name, size_t rings, size_t points, const cdu_point *from)
@@ -84,7 +90,7 @@ Test(raster, equals_point_in_polygon_for_random_polygons)
             if (round % 3 == 1) points[i] = (cdu_point){floor(points[i].x), floor(points[i].y)};
             if (round % 3 == 2) points[i] = (cdu_point){floor(points[i].x) + 0.5, floor(points[i].y) + 0.5};
         }
-        add(&annotations, "Tumor", 1 + round % 3, 12, points);
+        add(&annotations, "Tumor", 1 + (size_t)(round / 3 % 3), 12, points);
         cdu_label_source *source = build(&annotations);
         const double scale = (double[]){1, 1, 0.37, 2.5}[round % 4];
         enum { SIDE = 80 };
