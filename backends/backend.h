@@ -47,6 +47,9 @@ typedef struct {                                            /* core fills it onc
 
 typedef struct { uint32_t registers, spill_bytes, local_bytes, subgroup; } cdu_kernel_stats; /* 0: driver does not say */
 
+/* Bytes of the device that its buffers take, with what the driver adds to align them: now, and most at a time since opening. */
+typedef struct { uint64_t now, most; } cdu_memory_usage;
+
 typedef struct {                                            /* one const table a backend */
     const char *name;
     /* *count in: rows that `out` holds; out: devices there are. CDU_NO_DEVICE with words where the loader is missing. */
@@ -54,6 +57,7 @@ typedef struct {                                            /* one const table a
     cdu_status (*open)(uint32_t index, bool timed, cdu_device **, cdu_error *);
     void (*close)(cdu_device *);
     cdu_status (*budget)(cdu_device *, uint64_t *free_bytes, cdu_error *); /* asked again before each plan */
+    cdu_memory_usage (*usage)(const cdu_device *);
 
     cdu_status (*buffer_create)(cdu_device *, uint64_t bytes, cdu_memory, cdu_buffer **, cdu_error *); /* zeroed, touched */
     void (*buffer_destroy)(cdu_buffer *);

@@ -77,6 +77,17 @@ uint64_t cdu_host_memory_free(void)
     return 0;
 }
 
+void cdu_memory_take(cdu_memory_usage *usage, uint64_t bytes)
+{
+    usage->now += bytes;
+    if (usage->now > usage->most) usage->most = usage->now;
+}
+
+void cdu_memory_give(cdu_memory_usage *usage, uint64_t bytes)
+{
+    usage->now -= bytes;
+}
+
 void cdu_host_pause(uint32_t *round)
 {
     /* 20 us at first: the shortest segments; 1 ms in the end: a thousand polls a second cost nothing */

@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "cdunet/error.h"
+#include "backends/backend.h"
 
 /* Opens the first library of `names` (null-terminated) that is there; the environment variable `variable`, if set, names another
  * one instead. CDU_NO_DEVICE with what was tried and `advice`. It is never closed: drivers leave threads behind. */
@@ -14,6 +14,10 @@ cdu_status cdu_library_open(const char *const *names, const char *variable, cons
 
 /* Main memory that may still be taken, in bytes; 0 where the system does not say. */
 uint64_t cdu_host_memory_free(void);
+
+/* Counts `bytes` as taken, or as given back. */
+void cdu_memory_take(cdu_memory_usage *usage, uint64_t bytes);
+void cdu_memory_give(cdu_memory_usage *usage, uint64_t bytes);
 
 /* Sleeps for a poll: short at first, then longer. *round counts from 0. */
 void cdu_host_pause(uint32_t *round);

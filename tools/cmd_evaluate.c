@@ -13,7 +13,7 @@
 
 typedef struct {
     const char *study, *model, *split, *device, *json, *csv, *masks;
-    uint64_t threads;
+    uint64_t threads, memory;
 } request;
 
 /* ---- the table ---- */
@@ -146,7 +146,8 @@ static cdu_status evaluate(const request *r, const cdu_study *study, const cdu_m
                            cdu_error *error)
 {
     cdu_evaluation_settings settings = {
-        .study = study, .about = about, .weights = weights, .masks = r->masks, .threads = (uint32_t)r->threads};
+        .study = study, .about = about, .weights = weights, .masks = r->masks, .threads = (uint32_t)r->threads,
+        .memory = r->memory};
     cdu_evaluation evaluation;
     cdu_gpu gpu;
     CDU_TRY(find_split(r->split, &settings.split, error));
@@ -200,6 +201,11 @@ cdu_status cmd_evaluate(int argc, char **argv, cdu_error *error)
          .argument = "D",
          .fallback = "auto",
          .help = "opencl:0, vulkan:1, a part of the device's name, or auto"},
+        {.name = "memory",
+         .type = CDU_OPTION_BYTES,
+         .value = &r.memory,
+         .argument = "LIMIT",
+         .help = "device memory that may be used, such as 2GiB or 900MiB: fewer tiles at once,\nwith the same results"},
         {.name = "json", .type = CDU_OPTION_TEXT, .value = &r.json, .argument = "F", .help = "also write all scores to this file, as JSON"},
         {.name = "csv", .type = CDU_OPTION_TEXT, .value = &r.csv, .argument = "F", .help = "and as CSV, a row for each class of each group"},
         {.name = "masks",

@@ -19,7 +19,7 @@
 typedef struct {
     const char *slide, *model, *out, *geojson, *overlay, *device;
     double mpp, slide_mpp, smallest;
-    uint64_t tile, batch;
+    uint64_t tile, batch, memory;
     bool keep_glass, json;
 } arguments;
 
@@ -161,7 +161,8 @@ static void print_areas(const sink *s, const char *const *names, double mpp)
 static cdu_status segment(const arguments *a, const cdu_gpu *gpu, cdu_slide *slide, const cdu_model_about *about,
                           const cdu_weights *weights, cdu_error *error)
 {
-    const cdu_segment_settings settings = {.tile = (uint32_t)a->tile, .batch = (uint32_t)a->batch, .keep_glass = a->keep_glass};
+    const cdu_segment_settings settings = {.tile = (uint32_t)a->tile, .batch = (uint32_t)a->batch, .memory = a->memory,
+                                           .keep_glass = a->keep_glass};
     const double mpp = a->mpp > 0 ? a->mpp : about->mpp;
     const char *names[CDU_CLASS_LIMIT];
     for (uint32_t c = 0; c < about->settings.classes; c++) names[c] = about->class_names[c];
@@ -291,6 +292,11 @@ cdu_status cmd_segment(int argc, char **argv, cdu_error *error)
          .least = 1,
          .most = 256,
          .help = "tiles at once; chosen by the device if not given"},
+        {.name = "memory",
+         .type = CDU_OPTION_BYTES,
+         .value = &a.memory,
+         .argument = "LIMIT",
+         .help = "device memory that may be used, such as 2GiB or 900MiB: fewer tiles at once,\nwith the same results"},
         {.name = "smallest",
          .type = CDU_OPTION_FLOAT,
          .value = &a.smallest,

@@ -106,6 +106,11 @@ cdu_status cmd_train(int argc, char **argv, cdu_error *error)
          .least = 1,
          .most = 512,
          .help = "filters of the first stage; overrules the study"},
+        {.name = "memory",
+         .type = CDU_OPTION_BYTES,
+         .value = &o.memory,
+         .argument = "LIMIT",
+         .help = "device memory that may be used, such as 2GiB or 900MiB: more is computed again\ninstead of stored, with the same results"},
         {.name = "resume", .type = CDU_OPTION_FLAG, .value = &o.resume, .help = "go on with the run that lies in RUN"},
         {0}};
     const cdu_positional positionals[] = {{.name = "STUDY", .value = &o.study, .help = "the study file (YAML)"}, {0}};

@@ -122,6 +122,24 @@ static bool parse_unsigned(const char *text, uint64_t *out, const char **end)
     return true;
 }
 
+/* "1.5GiB" as bytes. K, M, G and T alone mean the same as with iB; with B they are powers of a thousand. */
+static bool parse_bytes(const char *text, uint64_t *out)
+{
+    static const char letters[] = "KMGT";
+    char *unit;
+    double bytes = strtod(text, &unit);
+    if (unit == text || text[0] < '0' || text[0] > '9') return false;
+    while (*unit == ' ') unit++;
+    const char *letter = *unit ? strchr(letters, *unit >= 'a' ? *unit - 'a' + 'A' : *unit) : NULL;
+    if (!letter) return false;
+    bool decimal = !strcmp(unit + 1, "B");
+    if (!decimal && unit[1] && strcmp(unit + 1, "iB")) return false;
+    for (const char *l = letters; l <= letter; l++) bytes *= decimal ? 1000 : 1024;
+    if (!(bytes >= 1 && bytes < 0x1p63)) return false;
+    *out = (uint64_t)bytes;
+    return true;
+}
+
 static cdu_status set_value(const cdu_usage *usage, const cdu_option *option, const char *text, cdu_error *error)
 {
     const char *end = "";
@@ -154,6 +172,11 @@ static cdu_status set_value(const cdu_usage *usage, const cdu_option *option, co
         *(cdu_size *)option->value = size;
         return CDU_OK;
     }
+    case CDU_OPTION_BYTES:
+        if (!parse_bytes(text, option->value))
+            return cdu_fail(error, CDU_USAGE, "%s: --%s: '%s' is not an amount of memory such as 2GiB or 900MiB", usage->name, option->name,
+                            text);
+        return CDU_OK;
     }
     if (bounded && (number < option->least || number > option->most))
         return cdu_fail(error, CDU_USAGE, "%s: --%s: %s is not between %g and %g", usage->name, option->name, text, option->least,

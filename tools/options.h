@@ -29,7 +29,8 @@ typedef enum {
     CDU_OPTION_TEXT,        /* const char **: points into argv */
     CDU_OPTION_UNSIGNED,    /* uint64_t * */
     CDU_OPTION_FLOAT,       /* double *: finite */
-    CDU_OPTION_SIZE         /* cdu_size *: "2048x1024", both at least 1 */
+    CDU_OPTION_SIZE,        /* cdu_size *: "2048x1024", both at least 1 */
+    CDU_OPTION_BYTES        /* uint64_t *: "2GiB", "900MiB", "1.5 GB": with a unit, at least 1 byte */
 } cdu_option_type;
 
 typedef struct { uint64_t width, height; } cdu_size;

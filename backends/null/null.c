@@ -16,7 +16,7 @@ enum { GUARD = 256, GUARD_BYTE = 0xA5 };
 
 struct cdu_device {
     cdu_ticket last;
-    uint64_t allocated;
+    cdu_memory_usage usage;
     cdu_device_info info;
 };
 struct cdu_buffer {
@@ -93,8 +93,13 @@ static void close_device(cdu_device *device)
 static cdu_status budget(cdu_device *device, uint64_t *free_bytes, cdu_error *error)
 {
     (void)error;
-    *free_bytes = device->info.memory > device->allocated ? device->info.memory - device->allocated : 0;
+    *free_bytes = device->info.memory > device->usage.now ? device->info.memory - device->usage.now : 0;
     return CDU_OK;
+}
+
+static cdu_memory_usage usage(const cdu_device *device)
+{
+    return device->usage;
 }
 
 static cdu_status buffer_create(cdu_device *device, uint64_t bytes, cdu_memory kind, cdu_buffer **out, cdu_error *error)
@@ -113,7 +118,7 @@ static cdu_status buffer_create(cdu_device *device, uint64_t bytes, cdu_memory k
     buffer->device = device;
     buffer->size = bytes;
     buffer->kind = kind;
-    device->allocated += bytes;
+    cdu_memory_take(&device->usage, bytes);
     *out = buffer;
     return CDU_OK;
 }
@@ -121,7 +126,7 @@ static cdu_status buffer_create(cdu_device *device, uint64_t bytes, cdu_memory k
 static void buffer_destroy(cdu_buffer *buffer)
 {
     if (!buffer) return;
-    buffer->device->allocated -= buffer->size;
+    cdu_memory_give(&buffer->device->usage, buffer->size);
     free(buffer->bytes);
     free(buffer);
 }
@@ -405,6 +410,7 @@ const cdu_backend cdu_backend_null = {
     .open = open_device,
     .close = close_device,
     .budget = budget,
+    .usage = usage,
     .buffer_create = buffer_create,
     .buffer_destroy = buffer_destroy,
     .buffer_map = buffer_map,

@@ -58,6 +58,7 @@ static cdu_status start(cdu_device *device, cl_platform_id platform, cdu_error *
     if (!device->queue) return CDU_CL_FAIL(error, device, code, "making a queue");
     device->ticket_memory = cl->clCreateBuffer(device->context, CL_MEM_READ_WRITE, sizeof device->ticket_seen, NULL, &code);
     if (!device->ticket_memory) return CDU_CL_FAIL(error, device, code, "making a buffer for tickets");
+    cdu_memory_take(&device->usage, sizeof device->ticket_seen);
     return CDU_OK;
 }
 
@@ -85,7 +86,7 @@ static cdu_status open_device(uint32_t index, bool timed, cdu_device **out, cdu_
 static cdu_status budget(cdu_device *device, uint64_t *free_bytes, cdu_error *error)
 {
     (void)error;
-    uint64_t taken = device->allocated < device->info.memory ? device->allocated : device->info.memory;
+    uint64_t taken = device->usage.now < device->info.memory ? device->usage.now : device->info.memory;
     *free_bytes = device->info.memory - taken;
     if (device->info.kind == CDU_DISCRETE) {
         size_t kilobytes[2] = {0, 0};
@@ -103,6 +104,11 @@ static cdu_status budget(cdu_device *device, uint64_t *free_bytes, cdu_error *er
     return CDU_OK;
 }
 
+static cdu_memory_usage usage(const cdu_device *device)
+{
+    return device->usage;
+}
+
 static void buffer_destroy(cdu_buffer *buffer)
 {
     if (!buffer) return;
@@ -113,7 +119,7 @@ static void buffer_destroy(cdu_buffer *buffer)
     }
     if (buffer->memory) {
         device->cl->clReleaseMemObject(buffer->memory);
-        device->allocated -= buffer->reserved;
+        cdu_memory_give(&device->usage, buffer->reserved);
     }
     free(buffer);
 }
@@ -149,7 +155,7 @@ static cdu_status buffer_create(cdu_device *device, uint64_t bytes, cdu_memory k
         free(buffer);
         return CDU_CL_FAIL(error, device, code, "making a buffer");
     }
-    device->allocated += buffer->reserved;
+    cdu_memory_take(&device->usage, buffer->reserved);
     code = clear(buffer);
     if (code != CL_SUCCESS) {
         buffer_destroy(buffer);
@@ -198,6 +204,7 @@ const cdu_backend cdu_backend_opencl = {
     .open = open_device,
     .close = close_device,
     .budget = budget,
+    .usage = usage,
     .buffer_create = buffer_create,
     .buffer_destroy = buffer_destroy,
     .buffer_map = buffer_map,

@@ -34,7 +34,7 @@ struct cdu_device {
     bool timed;
     bool oclgrind;                              /* its compiler takes one kernel at a time */
     char options[128], platform[192];           /* platform: name and version, for the cache's key */
-    uint64_t allocated;
+    cdu_memory_usage usage;
     cdu_ticket last;
     cl_mem ticket_memory;                       /* one word of 8 bytes a slot, written by the last command of a submission ... */
     uint64_t ticket_seen[CDU_OPENCL_SLOTS];     /* ... and copied here */

@@ -163,6 +163,7 @@ const cdu_backend cdu_backend_vulkan = {
     .open = open_device,
     .close = close_device,
     .budget = cdu_vulkan_budget,
+    .usage = cdu_vulkan_usage,
     .buffer_create = cdu_vulkan_buffer_create,
     .buffer_destroy = cdu_vulkan_buffer_destroy,
     .buffer_map = cdu_vulkan_buffer_map,

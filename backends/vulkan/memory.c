@@ -71,13 +71,18 @@ cdu_status cdu_vulkan_budget(cdu_device *device, uint64_t *free_bytes, cdu_error
         uint64_t whole = budget.heapBudget[heap], used = budget.heapUsage[heap];
         *free_bytes = whole > used ? whole - used : 0;
     } else {
-        *free_bytes = size > device->allocated ? size - device->allocated : 0;
+        *free_bytes = size > device->usage.now ? size - device->usage.now : 0;
         if (device->info.kind == CDU_DISCRETE)
             *free_bytes -= *free_bytes / 10; /* the driver does not say: leave room for the desktop */
     }
     uint64_t host = device->info.kind == CDU_DISCRETE ? 0 : cdu_host_memory_free();
     if (host && host < *free_bytes) *free_bytes = host;
     return CDU_OK;
+}
+
+cdu_memory_usage cdu_vulkan_usage(const cdu_device *device)
+{
+    return device->usage;
 }
 
 /* Fills a buffer in device memory with zeros and waits: memory is really there afterwards, or the driver said why not. */
@@ -130,7 +135,7 @@ static cdu_status fill_in(cdu_buffer *buffer, cdu_error *error)
         .sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO, .allocationSize = needs.size, .memoryTypeIndex = type};
     CDU_VK(device, vk->vkAllocateMemory(device->handle, &allocate, NULL, &buffer->memory), error, "making a buffer");
     buffer->reserved = needs.size;
-    device->allocated += needs.size;
+    cdu_memory_take(&device->usage, needs.size);
     CDU_VK(device, vk->vkBindBufferMemory(device->handle, buffer->handle, buffer->memory, 0), error, "making a buffer");
     buffer->coherent = device->memory.memoryTypes[type].propertyFlags & COHERENT;
     if (buffer->kind == CDU_MEM_DEVICE) return clear(device, buffer->handle, error);
@@ -166,7 +171,7 @@ void cdu_vulkan_buffer_destroy(cdu_buffer *buffer)
     cdu_device *device = buffer->device;
     if (buffer->handle) device->vk.vkDestroyBuffer(device->handle, buffer->handle, NULL);
     if (buffer->memory) device->vk.vkFreeMemory(device->handle, buffer->memory, NULL);
-    device->allocated -= buffer->reserved;
+    cdu_memory_give(&device->usage, buffer->reserved);
     free(buffer);
 }
 

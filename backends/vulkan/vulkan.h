@@ -59,7 +59,7 @@ struct cdu_device {
     uint64_t timestamp_mask;
     bool timed, statistics, subgroup_control, has_budget;
     bool used;                                  /* something was submitted */
-    uint64_t allocated;
+    cdu_memory_usage usage;
     VkDescriptorSetLayout set_layout[CDU_BINDINGS + 1]; /* by number of bindings */
     VkCommandPool pool;
     VkPipelineCache pipelines;
@@ -116,6 +116,7 @@ cdu_status cdu_vulkan_fail(cdu_error *error, const char *where, const char *devi
 
 /* memory.c */
 cdu_status cdu_vulkan_choose_memory(cdu_device *, cdu_error *);
+cdu_memory_usage cdu_vulkan_usage(const cdu_device *);
 cdu_status cdu_vulkan_budget(cdu_device *, uint64_t *free_bytes, cdu_error *);
 cdu_status cdu_vulkan_buffer_create(cdu_device *, uint64_t bytes, cdu_memory, cdu_buffer **, cdu_error *);
 void cdu_vulkan_buffer_destroy(cdu_buffer *);

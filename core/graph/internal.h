@@ -75,6 +75,7 @@ struct cdu_plan {
     size_t step_count, step_capacity;
     uint64_t *chunk_bytes;
     size_t chunk_count, chunk_capacity;
+    uint64_t *living;           /* for each draft: bytes of planned tensors that live while it runs */
     cdu_plan_report report;
 };
 
@@ -91,6 +92,13 @@ bool cdu_value_droppable(const cdu_graph *graph, cdu_value value);
 cdu_keeping cdu_value_keeping_at_first(const cdu_graph *graph, cdu_value value);
 /* Bytes [*begin, *end) of the use's root. */
 void cdu_use_range(const cdu_lowering *l, const cdu_use *use, cdu_tensor *root, uint64_t *begin, uint64_t *end);
+
+/* plan.c: a plan as far as its memory goes: lowered and placed, without the order of steps. keeping: as in cdu_lowering. */
+cdu_status cdu_plan_place(const cdu_graph *graph, const cdu_device_info *device, const cdu_plan_options *options,
+                          const uint8_t *keeping, cdu_plan **out, cdu_error *error);
+/* limit.c: the same, with the peak within options->memory. */
+cdu_status cdu_plan_within(const cdu_graph *graph, const cdu_device_info *device, const cdu_plan_options *options, cdu_plan **out,
+                           cdu_error *error);
 
 /* report.c: sums up the memory of a plan; CDUNET_DEBUG=steps and memory. */
 void cdu_plan_report_memory(cdu_plan *plan);

@@ -94,6 +94,8 @@ static cdu_status place(cdu_plan *plan, cdu_error *error)
         tensor->offset = offset;
         if (offset + jobs[i].bytes > plan->chunk_bytes[chunk]) plan->chunk_bytes[chunk] = offset + jobs[i].bytes;
     }
+    uint64_t room = aligned(l->options.room < limit ? l->options.room : limit);
+    if (plan->chunk_count && plan->chunk_bytes[0] < room) plan->chunk_bytes[0] = room;
     for (size_t c = 0; c < plan->chunk_count; c++) plan->report.activations += plan->chunk_bytes[c];
     plan->report.tensors = (uint32_t)count;
     free(jobs);
@@ -198,8 +200,26 @@ static cdu_status derive_barriers(cdu_plan *plan, cdu_error *error)
     return CDU_OK;
 }
 
-cdu_status cdu_plan_create(const cdu_graph *graph, const cdu_device_info *device, const cdu_plan_options *options,
-                           cdu_plan **out, cdu_error *error)
+/* The bytes that live at each draft, from first and last uses, and a guess at the whole list's seconds. */
+static cdu_status weigh(cdu_plan *plan, cdu_error *error)
+{
+    const cdu_lowering *l = &plan->lowering;
+    CDU_TRY(cdu_allocate(&plan->living, l->draft_count + 1, sizeof *plan->living, error));
+    for (size_t t = 0; t < l->tensor_count; t++) {
+        const cdu_tensor_record *tensor = &l->tensors[t];
+        if (tensor->place != CDU_PLACE_PLANNED || tensor->root != (cdu_tensor)t || tensor->first > tensor->last) continue;
+        plan->living[tensor->first] += aligned(tensor->bytes);
+        plan->living[tensor->last + 1] -= aligned(tensor->bytes);   /* wraps, and back again in the sum */
+    }
+    for (size_t d = 0; d < l->draft_count; d++) {
+        if (d) plan->living[d] += plan->living[d - 1];
+        plan->report.seconds += guess_seconds(&l->device, &l->drafts[d]);
+    }
+    return CDU_OK;
+}
+
+cdu_status cdu_plan_place(const cdu_graph *graph, const cdu_device_info *device, const cdu_plan_options *options,
+                          const uint8_t *keeping, cdu_plan **out, cdu_error *error)
 {
     *out = NULL;
     cdu_plan *plan;
@@ -207,15 +227,33 @@ cdu_status cdu_plan_create(const cdu_graph *graph, const cdu_device_info *device
     plan->lowering.graph = graph;
     plan->lowering.device = *device;
     plan->lowering.options = *options;
+    plan->lowering.keeping = keeping;
     cdu_status status = cdu_lowering_run(&plan->lowering, error);
+    plan->lowering.keeping = NULL;      /* the caller's; what it says stands in the records of values */
     if (status == CDU_OK) status = place(plan, error);
-    if (status == CDU_OK) status = order_steps(plan, error);
-    if (status == CDU_OK) status = derive_barriers(plan, error);
+    if (status == CDU_OK) status = weigh(plan, error);
     if (status != CDU_OK) {
         cdu_plan_destroy(plan);
         return status;
     }
     cdu_plan_report_memory(plan);
+    *out = plan;
+    return CDU_OK;
+}
+
+cdu_status cdu_plan_create(const cdu_graph *graph, const cdu_device_info *device, const cdu_plan_options *options,
+                           cdu_plan **out, cdu_error *error)
+{
+    *out = NULL;
+    cdu_plan *plan;
+    CDU_TRY(options->memory ? cdu_plan_within(graph, device, options, &plan, error)
+                            : cdu_plan_place(graph, device, options, NULL, &plan, error));
+    cdu_status status = order_steps(plan, error);
+    if (status == CDU_OK) status = derive_barriers(plan, error);
+    if (status != CDU_OK) {
+        cdu_plan_destroy(plan);
+        return status;
+    }
     if (cdu_debug(CDU_DEBUG_STEPS)) cdu_plan_log_steps(plan);
     if (cdu_debug(CDU_DEBUG_MEMORY)) cdu_plan_log_memory(plan);
     *out = plan;
@@ -228,6 +266,7 @@ void cdu_plan_destroy(cdu_plan *plan)
     cdu_lowering_free(&plan->lowering);
     free(plan->steps);
     free(plan->chunk_bytes);
+    free(plan->living);
     free(plan);
 }
 

@@ -14,6 +14,9 @@ typedef struct {
     bool training;                  /* backward too; else forward alone */
     cdu_update_lowering *update;    /* null: gradients only (tests) */
     bool exact;                     /* no kernels that round in another domain than the sum's own (Winograd) */
+    uint64_t memory;                /* bytes that the peak must not exceed, at the price of computing more again; 0: no limit */
+    uint64_t reserved;              /* bytes of `memory` that something else will take */
+    uint64_t room;                  /* bytes that there are for activations at least: a program beside will use them */
     bool quiet;                     /* a program's memory is logged as CDU_LOG_DEBUG: self-tests */
 } cdu_plan_options;
 
@@ -25,8 +28,11 @@ typedef struct {
     uint64_t peak;                  /* all of it */
     uint32_t steps, segments, barriers, kernels, tensors;
     double flops, bytes;
+    double seconds;                 /* a guess, to compare plans by */
 } cdu_plan_report;
 
+/* CDU_TRY_AGAIN where options->memory is less than the least peak that was found, with both numbers; CDU_NO_DEVICE where the device's
+ * limits are too small for the shapes. */
 cdu_status cdu_plan_create(const cdu_graph *graph, const cdu_device_info *device, const cdu_plan_options *options,
                            cdu_plan **out, cdu_error *error);
 void cdu_plan_destroy(cdu_plan *plan);

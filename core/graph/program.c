@@ -3,6 +3,7 @@
 #include "core/graph/program.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,6 +17,8 @@
 static const uint64_t STAGING_BYTES = 16 << 20;
 static const uint64_t WAIT_NANOSECONDS = 10000000000u;
 
+static const size_t NOT_LENT = SIZE_MAX;
+
 typedef struct {
     const cdu_draft *draft;     /* the first that needs it */
     cdu_kernel *kernel;
@@ -25,6 +28,9 @@ struct cdu_program {
     const cdu_graph *graph;
     const cdu_gpu *gpu;
     cdu_plan *plan;
+    cdu_program *beside;        /* in whose chunks some of ours lie, or null */
+    size_t *lent_by;            /* for each chunk: which of beside's, or NOT_LENT */
+    uint64_t lent;              /* bytes */
     cdu_buffer **chunks;        /* chunk_count */
     cdu_buffer **own;           /* a buffer for each tensor that has one of its own, else null */
     kernel_slot *kernels;
@@ -88,19 +94,51 @@ static cdu_status compile_kernels(cdu_program *p, cdu_error *error)
     return CDU_OK;
 }
 
+/* Each chunk of ours into one of beside's that is large enough and taken by no other. */
+static cdu_status borrow(cdu_program *p, cdu_error *error)
+{
+    CDU_TRY(cdu_allocate(&p->lent_by, p->plan->chunk_count, sizeof *p->lent_by, error));
+    for (size_t c = 0; c < p->plan->chunk_count; c++) {
+        p->lent_by[c] = NOT_LENT;
+        for (size_t b = 0; p->beside && b < p->beside->plan->chunk_count && p->lent_by[c] == NOT_LENT; b++) {
+            bool free_for_us = p->beside->plan->chunk_bytes[b] >= p->plan->chunk_bytes[c];
+            for (size_t before = 0; before < c; before++) free_for_us = free_for_us && p->lent_by[before] != b;
+            if (free_for_us) p->lent_by[c] = b;
+        }
+        if (p->lent_by[c] != NOT_LENT) p->lent += p->plan->chunk_bytes[c];
+    }
+    return CDU_OK;
+}
+
+uint64_t cdu_program_own_bytes(const cdu_program *p)
+{
+    return p->plan->report.peak - p->lent;
+}
+
+/* With a program beside: the limit is for both. */
+static cdu_status check_limit(const cdu_program *p, uint64_t limit, cdu_error *error)
+{
+    uint64_t both = cdu_program_own_bytes(p) + cdu_program_own_bytes(p->beside);
+    if (!limit || both <= limit) return CDU_OK;
+    return cdu_fail(error, CDU_TRY_AGAIN, "a limit of %.1f MiB of memory is too small: on %s this network beside the one that lies there needs "
+                    "%llu MiB; allow that, or use a smaller tile or width", (double)limit / 1048576, p->gpu->info.name,
+                    (unsigned long long)((both + 1048575) >> 20));
+}
+
 static cdu_status check_budget(const cdu_program *p, cdu_error *error)
 {
     const cdu_plan_report *r = &p->plan->report;
     const cdu_gpu *gpu = p->gpu;
     uint64_t free_bytes = 0;
+    char shared[64] = "";
+    if (p->lent) snprintf(shared, sizeof shared, "; %.1f of it lent by the program beside", (double)p->lent / 1048576);
     CDU_TRY(gpu->backend->budget(gpu->device, &free_bytes, error));
-    cdu_log(p->quiet ? CDU_LOG_DEBUG : CDU_LOG_INFO, "%s: memory %.1f MiB (activations %.1f, without reuse %.1f; parameters and their like %.1f; host-visible %.1f), "
-            "%u steps, %u kernels, %u segments", gpu->id, (double)r->peak / 1048576, (double)r->activations / 1048576,
-            (double)r->activations_unshared / 1048576, (double)r->arenas / 1048576, (double)r->host_visible / 1048576,
+    cdu_log(p->quiet ? CDU_LOG_DEBUG : CDU_LOG_INFO, "%s: memory %.1f MiB (activations %.1f, without reuse %.1f; parameters and their like %.1f; host-visible %.1f%s), %u steps, %u kernels, %u segments", gpu->id, (double)r->peak / 1048576, (double)r->activations / 1048576,
+            (double)r->activations_unshared / 1048576, (double)r->arenas / 1048576, (double)r->host_visible / 1048576, shared,
             r->steps, r->kernels, r->segments);
-    if (free_bytes && r->peak > free_bytes)
+    if (free_bytes && cdu_program_own_bytes(p) > free_bytes)
         return cdu_fail(error, CDU_TRY_AGAIN, "%s: the plan needs %llu MiB, %s has %llu MiB free: use a smaller batch, tile or width",
-                        gpu->id, (unsigned long long)(r->peak >> 20), gpu->info.name, (unsigned long long)(free_bytes >> 20));
+                        gpu->id, (unsigned long long)(cdu_program_own_bytes(p) >> 20), gpu->info.name, (unsigned long long)(free_bytes >> 20));
     return CDU_OK;
 }
 
@@ -111,7 +149,8 @@ static cdu_status create_buffers(cdu_program *p, cdu_error *error)
     CDU_TRY(cdu_allocate(&p->chunks, p->plan->chunk_count, sizeof *p->chunks, error));
     CDU_TRY(cdu_allocate(&p->own, l->tensor_count, sizeof *p->own, error));
     for (size_t c = 0; c < p->plan->chunk_count; c++)
-        CDU_TRY(gpu->backend->buffer_create(gpu->device, p->plan->chunk_bytes[c], CDU_MEM_DEVICE, &p->chunks[c], error));
+        if (p->lent_by[c] != NOT_LENT) p->chunks[c] = p->beside->chunks[p->lent_by[c]];
+        else CDU_TRY(gpu->backend->buffer_create(gpu->device, p->plan->chunk_bytes[c], CDU_MEM_DEVICE, &p->chunks[c], error));
     for (size_t t = 0; t < l->tensor_count; t++) {
         const cdu_tensor_record *tensor = &l->tensors[t];
         if (tensor->root != (cdu_tensor)t || tensor->place == CDU_PLACE_PLANNED || !tensor->bytes) continue;
@@ -173,13 +212,24 @@ static cdu_status record_list(cdu_program *p, cdu_error *error)
 cdu_status cdu_program_create(const cdu_graph *graph, const cdu_gpu *gpu, const cdu_plan_options *options, cdu_program **out,
                               cdu_error *error)
 {
+    return cdu_program_create_beside(graph, gpu, options, NULL, out, error);
+}
+
+cdu_status cdu_program_create_beside(const cdu_graph *graph, const cdu_gpu *gpu, const cdu_plan_options *options, cdu_program *beside,
+                                     cdu_program **out, cdu_error *error)
+{
     *out = NULL;
     cdu_program *p;
     CDU_TRY(cdu_allocate(&p, 1, sizeof *p, error));
     p->graph = graph;
     p->gpu = gpu;
     p->quiet = options->quiet;
-    cdu_status status = cdu_plan_create(graph, &gpu->info, options, &p->plan, error);
+    p->beside = beside;
+    cdu_plan_options planned = *options;
+    if (beside) planned.memory = 0; /* what is lent is known only then */
+    cdu_status status = cdu_plan_create(graph, &gpu->info, &planned, &p->plan, error);
+    if (status == CDU_OK) status = borrow(p, error);
+    if (status == CDU_OK && beside) status = check_limit(p, options->memory, error);
     if (status == CDU_OK) status = find_kernels(p, error);
     if (status == CDU_OK) status = check_budget(p, error);
     if (status == CDU_OK) status = compile_kernels(p, error);
@@ -201,11 +251,12 @@ void cdu_program_destroy(cdu_program *p)
     for (size_t k = 0; k < p->kernel_count; k++)
         if (p->kernels[k].kernel) backend->kernel_destroy(p->kernels[k].kernel);
     for (size_t c = 0; p->chunks && c < p->plan->chunk_count; c++)
-        if (p->chunks[c]) backend->buffer_destroy(p->chunks[c]);
+        if (p->chunks[c] && p->lent_by[c] == NOT_LENT) backend->buffer_destroy(p->chunks[c]);
     for (size_t t = 0; p->own && t < p->plan->lowering.tensor_count; t++)
         if (p->own[t]) backend->buffer_destroy(p->own[t]);
     cdu_plan_destroy(p->plan);
     free(p->chunks);
+    free(p->lent_by);
     free(p->own);
     free(p->kernels);
     free(p->kernel_of);

@@ -11,8 +11,15 @@ typedef struct cdu_program cdu_program;
  * all kernels in parallel with progress, allocates, records. Parameters, gradients, momentum, states start at zero. */
 cdu_status cdu_program_create(const cdu_graph *graph, const cdu_gpu *gpu, const cdu_plan_options *options, cdu_program **out,
                               cdu_error *error);
+/* The same, but activations lie in the memory of those of `beside` (null: none) where they have room there: only one of the two may
+ * run at a time, and what a run left there is lost to the other's. Outputs are not concerned. options->memory then is what both may
+ * take together: CDU_TRY_AGAIN with the least that would do. `beside` must outlive the program. */
+cdu_status cdu_program_create_beside(const cdu_graph *graph, const cdu_gpu *gpu, const cdu_plan_options *options, cdu_program *beside,
+                                     cdu_program **out, cdu_error *error);
 void cdu_program_destroy(cdu_program *program);
 cdu_plan_report cdu_program_report(const cdu_program *program);
+/* Bytes of its plan's peak that it allocated itself: all but what lies in memory of the program beside it. */
+uint64_t cdu_program_own_bytes(const cdu_program *program);
 
 /* A graph input (or a seeded gradient, cdu_program_write_gradient), given dense as N, H, W, C of 4-byte elements without pads. */
 cdu_status cdu_program_write(cdu_program *, cdu_value, const void *dense, cdu_error *);

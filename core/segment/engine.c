@@ -24,6 +24,8 @@ struct cdu_segmenter {
     cdu_model_about about;
     cdu_weights weights; /* a copy: memory may run short after the first slide was begun */
     uint32_t tile, halo, batch;
+    uint64_t memory;
+    cdu_program *beside;
     bool keep_glass, halved;
     cdu_graph *graph;
     cdu_program *program;
@@ -60,12 +62,12 @@ static void drop_program(cdu_segmenter *s)
 
 static cdu_status build(cdu_segmenter *s, cdu_error *error)
 {
-    const cdu_plan_options forward = {.training = false};
+    const cdu_plan_options forward = {.memory = s->memory};
     CDU_TRY(cdu_allocate(&s->probabilities, (size_t)s->batch * s->tile * s->tile * s->about.settings.classes,
                          sizeof *s->probabilities, error));
     CDU_TRY(cdu_graph_create(&s->graph, error));
     CDU_TRY(cdu_model_build_inference(s->graph, &s->about.settings, s->batch, s->tile, s->tile, &s->values, error));
-    CDU_TRY(cdu_program_create(s->graph, s->gpu, &forward, &s->program, error));
+    CDU_TRY(cdu_program_create_beside(s->graph, s->gpu, &forward, s->beside, &s->program, error));
     return cdu_model_load_folded(s->graph, s->program, &s->about.settings, &s->weights, error);
 }
 
@@ -73,6 +75,12 @@ static cdu_status build(cdu_segmenter *s, cdu_error *error)
 static bool shrink(cdu_segmenter *s, const char *why)
 {
     uint32_t unit = 1u << (s->about.settings.depth - 1), half = s->tile / 2 / unit * unit;
+    if (s->batch > 1 && s->memory) {
+        cdu_log(CDU_LOG_INFO, "batches of %u tiles instead of %u, for the limit of memory", s->batch / 2, s->batch);
+        s->batch /= 2;
+        return true;
+    }
+    if (s->memory) return false;
     if (s->batch > 1) {
         cdu_log(CDU_LOG_WARNING, "%s; going on with batches of one tile", why);
         s->batch = 1;
@@ -114,6 +122,8 @@ static cdu_status settle(cdu_segmenter *s, const cdu_segment_settings *settings,
     s->batch = settings->batch ? settings->batch : s->gpu->info.kind == CDU_CPU ? 1 : 4;
     if (s->batch > BATCH_LIMIT) return cdu_fail(error, CDU_USAGE, "batches of %u tiles: at most %d", s->batch, BATCH_LIMIT);
     s->keep_glass = settings->keep_glass;
+    s->memory = settings->memory;
+    s->beside = settings->beside;
     return CDU_OK;
 }
 
@@ -133,6 +143,23 @@ cdu_status cdu_segmenter_create(const cdu_gpu *gpu, const cdu_model_about *about
         cdu_segmenter_destroy(s);
     else
         *out = s;
+    return status;
+}
+
+cdu_status cdu_segmenter_least(const cdu_gpu *gpu, const cdu_model_about *about, const cdu_segment_settings *settings,
+                               cdu_plan_report *out, cdu_error *error)
+{
+    cdu_segmenter s = {.gpu = gpu, .about = *about};
+    cdu_graph *graph;
+    cdu_inference_graph values;
+    cdu_plan *plan = NULL;
+    CDU_TRY(settle(&s, settings, error));
+    CDU_TRY(cdu_graph_create(&graph, error));
+    cdu_status status = cdu_model_build_inference(graph, &about->settings, 1, s.tile, s.tile, &values, error);
+    if (status == CDU_OK) status = cdu_plan_create(graph, &gpu->info, &(cdu_plan_options){.quiet = true}, &plan, error);
+    if (status == CDU_OK) *out = cdu_plan_report_of(plan);
+    cdu_plan_destroy(plan);
+    cdu_graph_destroy(graph);
     return status;
 }
 

@@ -12,14 +12,20 @@ typedef struct {
     uint32_t tile;   /* pixels; 0: the model's training tile, at least 512 */
     uint32_t halo;   /* pixels that neighbouring tiles share, at most half of the tile; 0: three eighths of it */
     uint32_t batch;  /* 0: chosen by device */
+    uint64_t memory; /* bytes that may be taken on the device; 0: no limit */
+    cdu_program *beside; /* its memory for activations is used too (cdu_program_create_beside), and counts for `memory`; or null */
     bool keep_glass; /* run the network on glass too, instead of calling it background at once */
 } cdu_segment_settings;
 
 /* Compiles the inference program once, for any number of slides. Where the device's memory does not suffice, then or at a
- * slide's first batch, batches of one tile are tried and then, once, tiles of half the size, with a warning. `gpu` is kept, the
- * rest copied. */
+ * slide's first batch, batches of one tile are tried and then, once, tiles of half the size, with a warning. A limit makes batches
+ * smaller, which changes no result, but not tiles, which would: CDU_TRY_AGAIN where a batch of one tile is too large, with the
+ * least that would do. `gpu` and `beside` are kept, the rest copied. */
 cdu_status cdu_segmenter_create(const cdu_gpu *gpu, const cdu_model_about *about, const cdu_weights *weights,
                                 const cdu_segment_settings *settings, cdu_segmenter **out, cdu_error *error);
+/* What such a segmenter takes at least, with batches of one tile; nothing is made. */
+cdu_status cdu_segmenter_least(const cdu_gpu *gpu, const cdu_model_about *about, const cdu_segment_settings *settings,
+                               cdu_plan_report *out, cdu_error *error);
 void cdu_segmenter_destroy(cdu_segmenter *segmenter);
 /* New weights, same settings (validation while training). */
 cdu_status cdu_segmenter_set_weights(cdu_segmenter *segmenter, const cdu_weights *weights, cdu_error *error);

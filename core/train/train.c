@@ -144,10 +144,24 @@ static cdu_status build_index(run *r, cdu_error *error)
     return CDU_OK;
 }
 
+/* A limit holds for validation too, which runs in the memory of training's activations. */
+static cdu_status create_program(run *r, cdu_error *error)
+{
+    cdu_plan_options options = {.training = true, .update = cdu_sgd_update, .memory = r->options->memory};
+    if (options.memory && r->validation_slides) {
+        cdu_model_about about = {0};
+        cdu_plan_report validation;
+        CDU_TRY(describe(r, &about, error));
+        CDU_TRY(cdu_segmenter_least(&r->gpu, &about, &(cdu_segment_settings){0}, &validation, error));
+        options.reserved = validation.arenas + validation.host_visible;
+        options.room = validation.activations;
+    }
+    return cdu_program_create(r->graph, &r->gpu, &options, &r->program, error);
+}
+
 static cdu_status build_program(run *r, cdu_error *error)
 {
     const cdu_study *s = r->study;
-    static const cdu_plan_options options = {.training = true, .update = cdu_sgd_update};
     CDU_TRY(cdu_open_device(r->options->device, false, &r->gpu, error));
     r->gpu_open = true;
     cdu_log(CDU_LOG_INFO, "%s: %s", r->gpu.id, r->gpu.info.name);
@@ -159,7 +173,7 @@ static cdu_status build_program(run *r, cdu_error *error)
     if (augmented) CDU_TRY(cdu_allocate(&r->augment, s->train.batch, sizeof *r->augment, error));
     cdu_log(CDU_LOG_INFO, "%s of %" PRIu64 " parameters, batch of %u tiles", s->model.kind == CDU_MODEL_UNET ? "UNET" : "CD-UNET",
             cdu_model_parameters(&s->model), s->train.batch);
-    CDU_TRY(cdu_program_create(r->graph, &r->gpu, &options, &r->program, error));
+    CDU_TRY(create_program(r, error));
     return cdu_program_write(r->program, r->values.class_weight, r->class_weights, error);
 }
 
@@ -262,7 +276,8 @@ static cdu_status validate(run *r, cdu_error *error)
 {
     cdu_confusion confusion;
     double began = cdu_seconds();
-    CDU_TRY(cdu_validate(r->study, &r->gpu, &r->state.about, &r->state.weights, &r->segmenter, &confusion, error));
+    const cdu_segment_settings settings = {.memory = r->options->memory, .beside = r->program};
+    CDU_TRY(cdu_validate(r->study, &r->gpu, &r->state.about, &r->state.weights, &settings, &r->segmenter, &confusion, error));
     double macro = cdu_confusion_macro_f1(&confusion);
     tell_scores(r, &confusion, macro);
     CDU_TRY(cdu_train_log_validation(r->log, r->state.step, r->state.step / r->steps_per_epoch, &confusion, cdu_seconds() - began,

@@ -55,14 +55,13 @@ static cdu_status validate_slide(const cdu_study *study, const cdu_study_slide *
 }
 
 cdu_status cdu_validate(const cdu_study *study, const cdu_gpu *gpu, const cdu_model_about *about, const cdu_weights *weights,
-                        cdu_segmenter **segmenter, cdu_confusion *out, cdu_error *error)
+                        const cdu_segment_settings *settings, cdu_segmenter **segmenter, cdu_confusion *out, cdu_error *error)
 {
-    static const cdu_segment_settings settings;
     *out = (cdu_confusion){.classes = about->settings.classes};
     if (*segmenter)
         CDU_TRY(cdu_segmenter_set_weights(*segmenter, weights, error));
     else
-        CDU_TRY(cdu_segmenter_create(gpu, about, weights, &settings, segmenter, error));
+        CDU_TRY(cdu_segmenter_create(gpu, about, weights, settings, segmenter, error));
     for (size_t i = 0; i < study->slide_count; i++) {
         cdu_error fault = {0};
         if (!validates(&study->slides[i])) continue;

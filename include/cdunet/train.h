@@ -24,6 +24,7 @@ typedef struct {
     uint64_t max_steps;            /* end after so many steps in all; 0: no limit */
     double seconds;                /* end after so much training, validation apart; 0: no limit */
     uint32_t epochs, batch, width; /* overrule the study where not 0 */
+    uint64_t memory;               /* bytes of device memory that may be used, at the price of time; 0: as much as it takes */
     bool seed_given;
     uint64_t seed; /* overrules the study where given */
 } cdu_train_options;
@@ -39,7 +40,8 @@ typedef struct {
 
 /* CDU_BAD_DATA for the study or its slides, CDU_CANNOT_WRITE for a full disk or a folder in use by another process, CDU_USAGE for a
  * folder with a run where `resume` is false, CDU_FAILED for a loss that is not finite (step and tiles named), CDU_STOPPED after a
- * stop request (core/base/stop.h) with a checkpoint written, CDU_TRY_AGAIN for a lost device. `result` may be null. One call at a
+ * stop request (core/base/stop.h) with a checkpoint written, CDU_TRY_AGAIN for a lost device and for a limit of memory that is too small
+ * (the words name the least that would do). `result` may be null. One call at a
  * time in a process for each folder. */
 cdu_status cdu_train(const cdu_train_options *options, cdu_train_result *result, cdu_error *error);
 

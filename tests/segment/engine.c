@@ -201,6 +201,47 @@ Test(engine, failures_come_through)
     cdu_gpu_close(&gpu);
 }
 
+static uint32_t batch_lines;
+
+static void count_batches(cdu_log_level level, const char *line, void *context)
+{
+    (void)level, (void)context;
+    batch_lines += strstr(line, "for the limit of memory") != NULL;
+}
+
+/* A limit makes batches smaller, with the same labels; where one tile is too much, the least that would do is named. */
+Test(engine, a_limit_of_memory_means_smaller_batches_and_the_same_labels)
+{
+    static uint8_t maps[2][WIDTH * HEIGHT];
+    cdu_gpu gpu = device();
+    cdu_slide *slide = picture("engine-limit.png", WIDTH);
+    cdu_model_about about = tiny(2);
+    cdu_weights weights = {0};
+    cdu_plan_report least;
+    cdu_segmenter *segmenter;
+    cdu_error fault = {0};
+    cdu_segment_settings settings = {.tile = 128, .batch = 5, .keep_glass = true};
+    MUST(cdu_model_initialize(&about.settings, 9, &weights, error));
+    MUST(cdu_segmenter_least(&gpu, &about, &settings, &least, error));
+    cdu_log_set_handler(count_batches, NULL, CDU_LOG_INFO);
+    for (int i = 0; i < 2; i++) {
+        collected c = {maps[i], 0, CDU_OK};
+        settings.memory = i ? least.peak : 0;
+        MUST(cdu_segmenter_create(&gpu, &about, &weights, &settings, &segmenter, error));
+        cr_assert_eq(batch_lines, i ? 2 : 0, "5, 2, 1");
+        MUST(cdu_segment_slide(segmenter, slide, 0, collect, &c, NULL, error));
+        cdu_segmenter_destroy(segmenter);
+    }
+    cr_assert(!memcmp(maps[0], maps[1], sizeof maps[0]));
+    settings.memory = least.peak - 1;
+    cr_assert_eq(cdu_segmenter_create(&gpu, &about, &weights, &settings, &segmenter, &fault), CDU_TRY_AGAIN);
+    cr_assert(strstr(fault.words, "at least"), "%s", fault.words);
+    cdu_log_set_handler(NULL, NULL, CDU_LOG_ERROR);
+    cdu_weights_free(&weights);
+    cdu_slide_close(slide);
+    cdu_gpu_close(&gpu);
+}
+
 static char warning[1024];
 
 static void keep_warning(cdu_log_level level, const char *line, void *context)

@@ -10,6 +10,7 @@ static uint64_t epochs;
 static double mpp;
 static bool json, epochs_given;
 static cdu_size size;
+static uint64_t memory;
 static size_t slide_count;
 
 static const cdu_option options[] = {
@@ -18,6 +19,7 @@ static const cdu_option options[] = {
      .least = 1, .most = 1000, .help = "passes over the data"},
     {.name = "mpp", .type = CDU_OPTION_FLOAT, .value = &mpp, .argument = "X", .help = "microns per pixel"},
     {.name = "size", .letter = 's', .type = CDU_OPTION_SIZE, .value = &size, .argument = "WxH", .help = "size"},
+    {.name = "memory", .type = CDU_OPTION_BYTES, .value = &memory, .argument = "LIMIT", .help = "memory"},
     {.name = "json", .type = CDU_OPTION_FLAG, .value = &json, .help = "print JSON"},
     {0},
 };
@@ -63,6 +65,20 @@ Test(options, takes_all_forms)
     cr_assert(epochs == 200 && !epochs_given && size.width == 7);
 }
 
+Test(options, amounts_of_memory)
+{
+    static const struct { const char *text; uint64_t bytes; } rows[] = {
+        {"2GiB", 2ull << 30}, {"900MiB", 900ull << 20}, {"1.5g", 3ull << 29}, {"512M", 512ull << 20}, {"3kB", 3000}, {"0.5TiB", 1ull << 39}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char line[64];
+        bool done;
+        cdu_error error = {0};
+        snprintf(line, sizeof line, "s -o d --memory %s", rows[i].text);
+        cr_assert_eq(parse(line, &done, &error), CDU_OK, "%s", error.words);
+        cr_assert_eq(memory, rows[i].bytes, "%s: %llu", rows[i].text, (unsigned long long)memory);
+    }
+}
+
 Test(options, refuses_with_words)
 {
     static const struct { const char *line, *words; } rows[] = {
@@ -81,6 +97,13 @@ Test(options, refuses_with_words)
         {"s --out d --mpp 1um", "'1um' is not a number"},
         {"s --out d --size 20", "not a size such as"},
         {"s --out d --size 20x0", "not a size such as"},
+        {"s --out d --memory 2", "'2' is not an amount of memory such as 2GiB"},
+        {"s --out d --memory GiB", "not an amount of memory"},
+        {"s --out d --memory -1GiB", "not an amount of memory"},
+        {"s --out d --memory 0MiB", "not an amount of memory"},
+        {"s --out d --memory 2GiBs", "not an amount of memory"},
+        {"s --out d --memory infGiB", "not an amount of memory"},
+        {"s --out d --memory 1e30T", "not an amount of memory"},
         {"s --out d --json=yes", "takes no value"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {

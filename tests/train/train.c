@@ -69,6 +69,30 @@ Test(train, the_same_run_twice_gives_the_same_bytes, .init = begin, .fini = end)
     cr_expect_eq(train("a", (cdu_train_options){.threads = 1}, NULL, &fault), CDU_USAGE, "a folder with a run is refused");
 }
 
+static void set_limit(const char *text, uint64_t *limit)
+{
+    const char *least = strstr(text, "at least ");
+    cr_assert_not_null(least, "%s", text);
+    *limit = strtoull(least + strlen("at least "), NULL, 10) << 20;
+}
+
+/* Validation is within the limit as well: what a refusal names holds for the whole run. */
+Test(train, a_limit_of_memory_changes_no_byte, .init = begin, .fini = end)
+{
+    cdu_train_result free_result, result;
+    uint64_t limit;
+    cdu_error fault = {0};
+    MUST(train("a", (cdu_train_options){.epochs = 2, .width = 16}, &free_result, error));
+    cr_assert_eq(train("b", (cdu_train_options){.epochs = 2, .width = 16, .memory = 1}, NULL, &fault), CDU_TRY_AGAIN);
+    cr_assert(!cdu_file_exists(in_run("b", "model.safetensors")));
+    set_limit(fault.words, &limit);
+    MUST(train("c", (cdu_train_options){.epochs = 2, .width = 16, .memory = limit}, &result, error));
+    cr_expect_leq(result.peak_bytes, limit);
+    cr_expect_gt(result.best_f1, 0);
+    cr_expect(same_files(in_run("a", "model.safetensors"), in_run("c", "model.safetensors")));
+    cr_expect(same_files(in_run("a", "checkpoint.safetensors"), in_run("c", "checkpoint.safetensors")));
+}
+
 Test(train, learns_the_blocks, .init = begin, .fini = end)
 {
     cdu_train_result result;

@@ -1,0 +1,249 @@
+/* memory.c: what a network under a limit of memory computes, programs that share memory, and what devices gave against what was
+ * planned: by the backends' own count, and by the process's resident memory where the device is the processor. */
+#define _GNU_SOURCE
+#include <criterion/criterion.h>
+#include <malloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/base/debug.h"
+#include "core/model/model.h"
+#include "ops/run.h"
+
+static cdu_error error;
+#define OK(call) cr_assert((call) == CDU_OK, "%s: %s", #call, error.words)
+
+typedef struct {
+    cdu_graph *graph;
+    cdu_training_graph values;
+    cdu_model_settings settings;
+    uint32_t n, size;
+} network;
+
+static network build(uint32_t width, uint32_t depth, uint32_t n, uint32_t size)
+{
+    network net = {.settings = cdu_model_defaults(), .n = n, .size = size};
+    net.settings.width = width;
+    net.settings.depth = depth;
+    OK(cdu_graph_create(&net.graph, &error));
+    OK(cdu_model_build_training(net.graph, &net.settings, n, size, size, false, &net.values, &error));
+    return net;
+}
+
+static uint32_t *tiles(const network *net)
+{
+    size_t count = (size_t)net->n * net->size * net->size;
+    uint32_t *pixels = malloc(count * sizeof *pixels);
+    cdu_random random = cdu_random_stream(3, CDU_RANDOM_TEST, 11, 0);
+    for (size_t i = 0; i < count; i++)
+        pixels[i] = (cdu_random_u32(&random) & 0xffffffu) | cdu_random_below(&random, net->settings.classes) << 24;
+    return pixels;
+}
+
+static cdu_program *create(const network *net, const cdu_gpu *gpu, uint64_t memory)
+{
+    cdu_program *program;
+    const cdu_plan_options options = {.training = true, .update = cdu_sgd_update, .memory = memory};
+    const float ones[CDU_CLASS_LIMIT] = {1, 1, 1, 1};
+    cdu_weights weights = {0};
+    uint32_t *pixels = tiles(net);
+    OK(cdu_program_create(net->graph, gpu, &options, &program, &error));
+    OK(cdu_model_initialize(&net->settings, 5, &weights, &error));
+    OK(cdu_model_load(net->graph, program, &weights, &error));
+    OK(cdu_program_write(program, net->values.tile, pixels, &error));
+    OK(cdu_program_write(program, net->values.class_weight, ones, &error));
+    cdu_weights_free(&weights);
+    free(pixels);
+    return program;
+}
+
+static void step(cdu_program *program)
+{
+    static const struct cdu_sgd_patch patch = {0.05f, 0.9f};
+    OK(cdu_program_run(program, &patch, sizeof patch, &error));
+}
+
+static float *arenas(cdu_program *program, uint64_t *count)
+{
+    *count = 0;
+    for (int a = 0; a < CDU_ARENAS; a++) *count += cdu_program_arena_elements(program, (cdu_arena)a);
+    float *all = malloc(*count * sizeof *all), *at = all;
+    for (int a = 0; a < CDU_ARENAS; at += cdu_program_arena_elements(program, (cdu_arena)a), a++)
+        OK(cdu_program_read_arena(program, (cdu_arena)a, at, &error));
+    return all;
+}
+
+/* Weights, gradients, momentum and statistics behind two steps. */
+static float *trained(const network *net, const cdu_gpu *gpu, uint64_t memory, cdu_plan_report *report, uint64_t *count)
+{
+    cdu_program *program = create(net, gpu, memory);
+    *report = cdu_program_report(program);
+    step(program);
+    step(program);
+    float *all = arenas(program, count);
+    cdu_program_destroy(program);
+    return all;
+}
+
+/* Bytes that the least plan takes, by halving. */
+static uint64_t least_memory(const network *net, const cdu_gpu *gpu, uint64_t most)
+{
+    uint64_t low = 0, high = most;
+    while (high - low > most / 64) {
+        uint64_t middle = low + (high - low) / 2;
+        cdu_plan *plan;
+        const cdu_plan_options options = {.training = true, .update = cdu_sgd_update, .memory = middle, .quiet = true};
+        cdu_status status = cdu_plan_create(net->graph, &gpu->info, &options, &plan, &error);
+        cr_assert(status == CDU_OK || status == CDU_TRY_AGAIN, "%s", error.words);
+        if (status == CDU_OK) cdu_plan_destroy(plan);
+        *(status == CDU_OK ? &high : &low) = middle;
+    }
+    return high;
+}
+
+Test(memory, a_limit_changes_no_byte_of_what_is_trained)
+{
+    const cdu_op_devices *devices = cdu_op_devices_open();
+    network net = build(8, 3, 2, 32);
+    for (uint32_t d = 0; d < devices->count; d++) {
+        const cdu_gpu *gpu = &devices->gpu[d];
+        if (cdu_op_is_null(gpu)) continue;
+        cdu_plan_report free_report, report;
+        uint64_t count, again_count;
+        float *first = trained(&net, gpu, 0, &free_report, &count);
+        uint64_t least = least_memory(&net, gpu, free_report.peak);
+        cr_assert_lt(least, free_report.peak, "%s: nothing can be saved", gpu->id);
+        for (int k = 0; k < 3; k++) {
+            uint64_t limit = least + (free_report.peak - least) * (uint64_t)k / 3;
+            cdu_debug_set(CDU_DEBUG_POISON, k == 1);
+            float *again = trained(&net, gpu, limit, &report, &again_count);
+            cdu_debug_set(CDU_DEBUG_POISON, false);
+            cr_assert(report.peak <= limit && report.steps > free_report.steps, "%s: %llu of %llu bytes, %u of %u steps", gpu->id,
+                      (unsigned long long)report.peak, (unsigned long long)limit, report.steps, free_report.steps);
+            cr_assert(count == again_count && !memcmp(first, again, count * sizeof *first), "%s: other bytes within %llu", gpu->id,
+                      (unsigned long long)limit);
+            free(again);
+        }
+        free(first);
+    }
+    cdu_graph_destroy(net.graph);
+}
+
+/* Inference in the memory of training's activations, between two steps: neither sees the other. */
+Test(memory, programs_beside_each_other_share_activations_alone)
+{
+    const cdu_op_devices *devices = cdu_op_devices_open();
+    network net = build(8, 3, 2, 32);
+    cdu_graph *graph;
+    cdu_inference_graph values;
+    OK(cdu_graph_create(&graph, &error));
+    OK(cdu_model_build_inference(graph, &net.settings, 1, 32, 32, &values, &error));
+    uint32_t *pixels = tiles(&net);
+    enum { PIXELS = 32 * 32 };
+    for (uint32_t d = 0; d < devices->count; d++) {
+        const cdu_gpu *gpu = &devices->gpu[d];
+        if (cdu_op_is_null(gpu)) continue;
+        cdu_plan_report report;
+        uint64_t count, again_count;
+        cdu_weights weights = {0};
+        cdu_program *beside, *alone;
+        float *expected = trained(&net, gpu, 0, &report, &count);
+        float *probabilities = malloc(2 * PIXELS * net.settings.classes * sizeof *probabilities), *second = probabilities + PIXELS * net.settings.classes;
+        cdu_program *training = create(&net, gpu, 0);
+        OK(cdu_model_initialize(&net.settings, 6, &weights, &error));
+        uint64_t before = gpu->backend->usage(gpu->device).now;
+        OK(cdu_program_create_beside(graph, gpu, &(cdu_plan_options){.quiet = true}, training, &beside, &error));
+        uint64_t taken = gpu->backend->usage(gpu->device).now - before, own = cdu_program_own_bytes(beside);
+        cr_assert_eq(own, cdu_program_report(beside).peak - cdu_program_report(beside).activations, "%s", gpu->id);
+        cr_assert(taken >= own && taken < own + 65536, "%s: %llu bytes taken, %llu announced", gpu->id, (unsigned long long)taken,
+                  (unsigned long long)own);
+        OK(cdu_program_create(graph, gpu, &(cdu_plan_options){.quiet = true}, &alone, &error));
+        cdu_program *const both[] = {beside, alone};
+        step(training);
+        for (int i = 0; i < 2; i++) {
+            OK(cdu_model_load_folded(graph, both[i], &net.settings, &weights, &error));
+            OK(cdu_program_write(both[i], values.tile, pixels, &error));
+            OK(cdu_program_run(both[i], NULL, 0, &error));
+            OK(cdu_program_read(both[i], values.probabilities, i ? second : probabilities, &error));
+        }
+        step(training);
+        cr_assert(!memcmp(probabilities, second, PIXELS * net.settings.classes * sizeof *second), "%s: other probabilities", gpu->id);
+        float *got = arenas(training, &again_count);
+        cr_assert(count == again_count && !memcmp(expected, got, count * sizeof *got), "%s: training was disturbed", gpu->id);
+        cdu_program_destroy(beside);
+        cdu_program_destroy(alone);
+        uint64_t both_bytes = own + cdu_program_report(training).peak;
+        cr_assert_eq(cdu_program_create_beside(graph, gpu, &(cdu_plan_options){.memory = both_bytes - 1}, training, &beside, &error),
+                     CDU_TRY_AGAIN, "%s", gpu->id);
+        cr_assert(strstr(error.words, "MiB"), "%s", error.words);
+        OK(cdu_program_create_beside(graph, gpu, &(cdu_plan_options){.memory = both_bytes}, training, &beside, &error));
+        cdu_program_destroy(beside);
+        cdu_program_destroy(training);
+        cdu_weights_free(&weights);
+        free(got);
+        free(probabilities);
+        free(expected);
+    }
+    free(pixels);
+    cdu_graph_destroy(graph);
+    cdu_graph_destroy(net.graph);
+}
+
+Test(memory, devices_give_what_was_planned)
+{
+    const cdu_op_devices *devices = cdu_op_devices_open();
+    network net = build(16, 4, 1, 128);
+    for (uint32_t d = 0; d < devices->count; d++) {
+        const cdu_gpu *gpu = &devices->gpu[d];
+        uint64_t before = gpu->backend->usage(gpu->device).now;
+        cdu_program *program = create(&net, gpu, 0);
+        cdu_memory_usage usage = gpu->backend->usage(gpu->device);
+        double planned = (double)cdu_program_report(program).peak, seen = (double)(usage.now - before);
+        cr_assert(seen >= planned && seen <= 1.02 * planned, "%s: %.0f bytes planned, %.0f taken", gpu->id, planned, seen);
+        cr_assert_geq(usage.most, usage.now);
+        cdu_program_destroy(program);
+        cr_assert_eq(gpu->backend->usage(gpu->device).now, before, "%s: not all is given back", gpu->id);
+    }
+    cdu_graph_destroy(net.graph);
+}
+
+/* "VmRSS" or "VmHWM" of this process, in bytes. */
+static uint64_t status_bytes(const char *key)
+{
+    FILE *file = fopen("/proc/self/status", "r");
+    char line[128];
+    unsigned long long kilobytes = 0;
+    cr_assert_not_null(file);
+    while (fgets(line, sizeof line, file))
+        if (!strncmp(line, key, strlen(key)) && line[strlen(key)] == ':') sscanf(line + strlen(key) + 1, "%llu", &kilobytes);
+    fclose(file);
+    return kilobytes * 1024;
+}
+
+/* Compiled code and what compilers leave behind come with the first program; the second one's memory is that of its buffers. */
+Test(memory, resident_memory_is_what_was_planned)
+{
+    const cdu_op_devices *devices = cdu_op_devices_open();
+    network net = build(16, 4, 1, 256);
+    for (uint32_t d = 0; d < devices->count; d++) {
+        const cdu_gpu *gpu = &devices->gpu[d];
+        if (strncmp(gpu->id, "opencl", 6) || !strstr(gpu->info.driver, "pocl")) continue;
+        cdu_program *program = create(&net, gpu, 0);
+        step(program);
+        cdu_program_destroy(program);
+        malloc_trim(0);
+        FILE *reset = fopen("/proc/self/clear_refs", "w");
+        if (!reset || fputs("5", reset) < 0 || fclose(reset)) continue; /* a kernel that does not reset the peak */
+        uint64_t before = status_bytes("VmRSS");
+        program = create(&net, gpu, 0);
+        step(program);
+        step(program);
+        double planned = (double)cdu_program_report(program).peak, seen = (double)(status_bytes("VmHWM") - before);
+        cr_assert(seen >= 0.98 * planned && seen <= 1.02 * planned, "%s: %.1f MiB planned, %.1f resident", gpu->id, planned / 1048576,
+                  seen / 1048576);
+        cdu_program_destroy(program);
+    }
+    cdu_graph_destroy(net.graph);
+}
