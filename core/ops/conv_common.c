@@ -15,3 +15,102 @@ void cdu_conv_channel_params(cdu_draft *draft, const cdu_layout *layout, uint64_
     cdu_draft_param(draft, layout->split_lane);
     cdu_draft_param(draft, (uint32_t)step);
 }
+
+void cdu_conv_words(cdu_draft *draft, const uint32_t *words, size_t count)
+{
+    for (size_t i = 0; i < count; i++) cdu_draft_param(draft, words[i]);
+}
+
+void cdu_conv_define(cdu_draft *draft, const cdu_conv_window *window, const cdu_conv_blocks *b)
+{
+    cdu_draft_define(draft, "IB", b->ib);
+    cdu_draft_define(draft, "VW", b->vw);
+    cdu_draft_define(draft, "NV", b->nv);
+    cdu_draft_define(draft, "K", window->side);
+    cdu_draft_define(draft, "STRIDE", window->stride);
+    cdu_draft_define(draft, "PAD", window->pad);
+}
+
+cdu_conv_packing cdu_conv_packing_of(const cdu_conv_window *window, const cdu_conv_blocks *b)
+{
+    uint64_t block = (uint64_t)b->ib * b->vw * b->nv, all = block * b->in_blocks * b->out_blocks;
+    uint32_t side = window->parities == 4 ? 2 : window->side;
+    cdu_conv_packing p = {.taps = side * side, .tap_side = side};
+    p.weights = all * p.taps;
+    p.block_step = window->parities == 4 ? block : block * p.taps;
+    p.tap_step = window->parities == 4 ? all : block;
+    return p;
+}
+
+/* Groups of conv_pack and conv_unpack: a block of lanes each. */
+static void block_groups(cdu_draft *draft, const cdu_device_info *device, const cdu_conv_blocks *b)
+{
+    if (cdu_op_wide(device)) cdu_draft_groups(draft, b->out_blocks, b->in_blocks, 1, 1, 1, 1);
+    else cdu_draft_groups(draft, b->out_blocks, b->in_blocks, 1, b->ib, b->vw * b->nv, 1);
+}
+
+cdu_status cdu_conv_append_pack(cdu_lowering *l, const cdu_node *node, const cdu_conv_sum *sum, const cdu_conv_blocks *b,
+                                const cdu_conv_packing *order, cdu_tensor *packed, cdu_error *error)
+{
+    const cdu_layout *x = cdu_tensor_layout(l, sum->x), *y = cdu_tensor_layout(l, sum->y);
+    cdu_draft draft = cdu_draft_begin("conv.k", "conv_pack", node, "pack");
+    cdu_conv_define(&draft, &(cdu_conv_window){.side = order->tap_side, .stride = 1}, b);
+    bool biased = sum->bias != CDU_NO_TENSOR, scaled = sum->scale != CDU_NO_TENSOR;
+    cdu_draft_define(&draft, "BIASED", biased);
+    cdu_draft_define(&draft, "SCALED", scaled);
+    block_groups(&draft, cdu_lowering_device(l), b);
+    CDU_TRY(cdu_lower_scratch(l, "packed weights", order->weights + (biased ? 3ull * y->lanes : 0), packed, error));
+    cdu_draft_use(&draft, sum->weight, CDU_READ, 0, 0);
+    cdu_draft_use(&draft, *packed, CDU_WRITE, 0, 0);
+    if (biased) cdu_draft_use(&draft, sum->bias, CDU_READ, 0, 0);
+    if (scaled) {
+        cdu_draft_use(&draft, sum->scale, CDU_READ, 0, 0);
+        cdu_draft_use(&draft, sum->shift, CDU_READ, 0, 0);
+    }
+    cdu_conv_channel_params(&draft, x, sum->window.in_step);
+    cdu_conv_channel_params(&draft, y, sum->window.out_step);
+    CDU_CONV_WORDS(&draft, b->in_blocks, (uint32_t)order->block_step, (uint32_t)order->tap_step, (uint32_t)order->weights, y->lanes,
+                   sum->window.rotated);
+    draft.bytes = 4.0 * ((double)order->weights + (double)x->shape.c * y->shape.c * order->taps);
+    return cdu_append(l, &draft, error);
+}
+
+cdu_status cdu_conv_append_epilogue(cdu_lowering *l, const cdu_node *node, const cdu_conv_sum *sum, const cdu_conv_blocks *b,
+                                    const cdu_conv_packing *order, cdu_tensor packed, uint32_t n0, uint32_t n1, cdu_error *error)
+{
+    const cdu_layout *y = cdu_tensor_layout(l, sum->y);
+    cdu_draft draft = cdu_draft_begin("conv.k", "conv_epilogue", node, "epilogue");
+    cdu_conv_define(&draft, &sum->window, b);
+    cdu_draft_define(&draft, "EPILOGUE", sum->epilogue);
+    uint32_t vectors = y->lanes / b->vw, pixels = (n1 - n0) * y->shape.h * y->shape.w;
+    uint32_t across = cdu_smaller(vectors, 8), down = 64 / across;
+    cdu_draft_groups(&draft, cdu_ceil_div(vectors, across), cdu_smaller(cdu_ceil_div(pixels, down), 4096), 1, across, down, 1);
+    cdu_draft_use(&draft, packed, CDU_READ, 0, 0);
+    cdu_draft_use(&draft, sum->y, CDU_READ | CDU_WRITE, n0, n1);
+    CDU_CONV_WORDS(&draft, pixels, y->pitch / b->vw, y->offset / b->vw, vectors, (uint32_t)(order->weights / b->vw));
+    draft.flops = (double)pixels * y->shape.c * (sum->epilogue == CDU_EPILOGUE_RELU_AFFINE ? 3 : 1);
+    draft.bytes = 8.0 * pixels * y->lanes;
+    return cdu_append(l, &draft, error);
+}
+
+cdu_status cdu_conv_append_unpack(cdu_lowering *l, const cdu_node *node, const cdu_conv_gradient *g, const cdu_conv_blocks *b,
+                                  const cdu_conv_packing *order, cdu_tensor partial, uint64_t slot_floats, uint32_t slots,
+                                  uint32_t bias_parts, cdu_error *error)
+{
+    const cdu_layout *x = cdu_tensor_layout(l, g->x), *d = cdu_tensor_layout(l, g->d);
+    cdu_draft draft = cdu_draft_begin("conv.k", "conv_unpack", node, "unpack");
+    cdu_conv_define(&draft, &g->window, b);
+    cdu_draft_define(&draft, "BIAS_OF_X", g->bias_of_x);
+    block_groups(&draft, cdu_lowering_device(l), b);
+    cdu_draft_use(&draft, partial, CDU_READ, 0, 0);
+    cdu_draft_use(&draft, g->weight, g->add_weight ? CDU_READ | CDU_WRITE : CDU_WRITE, 0, 0);
+    cdu_draft_use(&draft, g->bias, g->add_bias ? CDU_READ | CDU_WRITE : CDU_WRITE, 0, 0);
+    cdu_conv_channel_params(&draft, x, g->window.in_step);
+    cdu_conv_channel_params(&draft, d, g->window.out_step);
+    CDU_CONV_WORDS(&draft, b->in_blocks, (uint32_t)order->block_step, (uint32_t)order->tap_step, slots, (uint32_t)slot_floats,
+                   (uint32_t)order->weights, bias_parts, x->lanes, g->add_weight, g->add_bias);
+    double elements = (double)x->shape.c * d->shape.c * order->taps;
+    draft.flops = elements * slots;
+    draft.bytes = 4.0 * ((double)slot_floats * slots + elements * (g->add_weight ? 2 : 1));
+    return cdu_append(l, &draft, error);
+}

@@ -39,4 +39,27 @@ uint32_t cdu_conv_vector_of(const cdu_layout *, uint32_t limit);
 /* How a kernel finds the channel of a lane, and its weights: channels, split, split_lane, step. */
 void cdu_conv_channel_params(cdu_draft *, const cdu_layout *, uint64_t step);
 
+/* Lanes of x in in_blocks blocks of ib, of y (or d) in out_blocks blocks of nv vectors of vw. */
+typedef struct { uint32_t ib, in_blocks, vw, nv, out_blocks; } cdu_conv_blocks;
+/* Weights as kernels read them (conv.k, conv_pack): steps from block to block and from tap to tap, floats of all; with parities a tap is
+ * outermost. Bias, scale and shift lie behind the weights, one after another, as many lanes as y has. */
+typedef struct { uint64_t block_step, tap_step, weights; uint32_t taps, tap_side; } cdu_conv_packing;
+cdu_conv_packing cdu_conv_packing_of(const cdu_conv_window *, const cdu_conv_blocks *);
+/* IB, VW, NV, K, STRIDE, PAD. */
+void cdu_conv_define(cdu_draft *, const cdu_conv_window *, const cdu_conv_blocks *);
+/* Scratch for the packed weights, and the step that packs them. */
+cdu_status cdu_conv_append_pack(cdu_lowering *, const cdu_node *, const cdu_conv_sum *, const cdu_conv_blocks *, const cdu_conv_packing *,
+                                cdu_tensor *packed, cdu_error *);
+/* The epilogue as a step of its own, for CDUNET_DEBUG=no-fusion. */
+cdu_status cdu_conv_append_epilogue(cdu_lowering *, const cdu_node *, const cdu_conv_sum *, const cdu_conv_blocks *,
+                                    const cdu_conv_packing *, cdu_tensor packed, uint32_t n0, uint32_t n1, cdu_error *);
+/* Adds up the slots of partial sums, in order, and writes the gradients; a slot is slot_floats long, holds weights in packed order, then
+ * bias_parts times the lanes of the bias. */
+cdu_status cdu_conv_append_unpack(cdu_lowering *, const cdu_node *, const cdu_conv_gradient *, const cdu_conv_blocks *,
+                                  const cdu_conv_packing *, cdu_tensor partial, uint64_t slot_floats, uint32_t slots, uint32_t bias_parts,
+                                  cdu_error *);
+void cdu_conv_words(cdu_draft *, const uint32_t *words, size_t count);
+#define CDU_CONV_WORDS(draft, ...) \
+    cdu_conv_words((draft), (const uint32_t[]){__VA_ARGS__}, sizeof((const uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t))
+
 #endif

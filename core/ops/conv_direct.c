@@ -11,12 +11,9 @@ enum {
     SLOT_BYTES = 64 << 20           /* of all partial sums of a gradient, if it can be */
 };
 
-/* x in blocks of ib lanes, y (or d) in blocks of nv vectors of vw lanes. */
-typedef struct { uint32_t ib, in_blocks, vw, nv, out_blocks; } blocks;
-
-static blocks choose_blocks(const cdu_device_info *device, const cdu_layout *x, const cdu_layout *y, bool single)
+static cdu_conv_blocks choose_blocks(const cdu_device_info *device, const cdu_layout *x, const cdu_layout *y, bool single)
 {
-    blocks b = {.ib = 4, .vw = 4, .nv = 1};
+    cdu_conv_blocks b = {.ib = 4, .vw = 4, .nv = 1};
     if (cdu_op_wide(device)) {
         b.ib = cdu_conv_vector_of(x, 16);
         b.vw = cdu_conv_vector_of(y, device->vector_width);
@@ -27,68 +24,8 @@ static blocks choose_blocks(const cdu_device_info *device, const cdu_layout *x, 
     return b;
 }
 
-static void define_window(cdu_draft *draft, const cdu_conv_window *window, const blocks *b)
-{
-    cdu_draft_define(draft, "IB", b->ib);
-    cdu_draft_define(draft, "VW", b->vw);
-    cdu_draft_define(draft, "NV", b->nv);
-    cdu_draft_define(draft, "K", window->side);
-    cdu_draft_define(draft, "STRIDE", window->stride);
-    cdu_draft_define(draft, "PAD", window->pad);
-}
-
-/* The packed order: with parities a tap is outermost. */
-typedef struct { uint64_t block_step, tap_step, weights; uint32_t taps, tap_side; } packing;
-
-static packing choose_packing(const cdu_conv_window *window, const blocks *b)
-{
-    uint64_t block = (uint64_t)b->ib * b->vw * b->nv, all = block * b->in_blocks * b->out_blocks;
-    uint32_t side = window->parities == 4 ? 2 : window->side;
-    packing p = {.taps = side * side, .tap_side = side};
-    p.weights = all * p.taps;
-    p.block_step = window->parities == 4 ? block : block * p.taps;
-    p.tap_step = window->parities == 4 ? all : block;
-    return p;
-}
-
-/* Groups of conv_pack and conv_unpack: a block of lanes each. */
-static void block_groups(cdu_draft *draft, const cdu_device_info *device, const blocks *b)
-{
-    if (cdu_op_wide(device)) cdu_draft_groups(draft, b->out_blocks, b->in_blocks, 1, 1, 1, 1);
-    else cdu_draft_groups(draft, b->out_blocks, b->in_blocks, 1, b->ib, b->vw * b->nv, 1);
-}
-
-static cdu_status append_pack(cdu_lowering *l, const cdu_node *node, const char *pass, const cdu_conv_sum *sum, const blocks *b,
-                              const packing *order, cdu_tensor packed, cdu_error *error)
-{
-    const cdu_layout *x = cdu_tensor_layout(l, sum->x), *y = cdu_tensor_layout(l, sum->y);
-    cdu_draft draft = cdu_draft_begin("conv.k", "conv_pack", node, pass);
-    define_window(&draft, &(cdu_conv_window){.side = order->tap_side, .stride = 1}, b);
-    bool biased = sum->bias != CDU_NO_TENSOR, scaled = sum->scale != CDU_NO_TENSOR;
-    cdu_draft_define(&draft, "BIASED", biased);
-    cdu_draft_define(&draft, "SCALED", scaled);
-    block_groups(&draft, cdu_lowering_device(l), b);
-    cdu_draft_use(&draft, sum->weight, CDU_READ, 0, 0);
-    cdu_draft_use(&draft, packed, CDU_WRITE, 0, 0);
-    if (biased) cdu_draft_use(&draft, sum->bias, CDU_READ, 0, 0);
-    if (scaled) {
-        cdu_draft_use(&draft, sum->scale, CDU_READ, 0, 0);
-        cdu_draft_use(&draft, sum->shift, CDU_READ, 0, 0);
-    }
-    cdu_conv_channel_params(&draft, x, sum->window.in_step);
-    cdu_conv_channel_params(&draft, y, sum->window.out_step);
-    cdu_draft_param(&draft, b->in_blocks);
-    cdu_draft_param(&draft, (uint32_t)order->block_step);
-    cdu_draft_param(&draft, (uint32_t)order->tap_step);
-    cdu_draft_param(&draft, (uint32_t)order->weights);
-    cdu_draft_param(&draft, y->lanes);
-    cdu_draft_param(&draft, sum->window.rotated);
-    draft.bytes = 4.0 * ((double)order->weights + (double)x->shape.c * y->shape.c * order->taps);
-    return cdu_append(l, &draft, error);
-}
-
 /* Pixels of a register tile: of those that fit into registers the number that wastes least of a row. */
-static uint32_t choose_pixels(const cdu_device_info *device, const cdu_conv_window *window, const blocks *b, uint32_t w)
+static uint32_t choose_pixels(const cdu_device_info *device, const cdu_conv_window *window, const cdu_conv_blocks *b, uint32_t w)
 {
     /* on GPUs what fits into 128 registers, all that some compilers for RDNA3 use (tests/kernels) */
     if (!cdu_op_wide(device)) return device->kind == CDU_CPU || window->stride > 1 || window->parities > 1 ? 4 : 6;
@@ -109,12 +46,12 @@ static uint32_t choose_pixels(const cdu_device_info *device, const cdu_conv_wind
 
 typedef struct { uint32_t np, tw, th, chunk; } tiling;
 
-static uint64_t tile_bytes(const cdu_conv_window *window, const blocks *b, uint32_t chunk, uint32_t th, uint32_t tw)
+static uint64_t tile_bytes(const cdu_conv_window *window, const cdu_conv_blocks *b, uint32_t chunk, uint32_t th, uint32_t tw)
 {
     return 4ull * chunk * b->ib * ((th - 1) * window->stride + window->side) * ((tw - 1) * window->stride + window->side);
 }
 
-static tiling choose_tiling(const cdu_device_info *device, const cdu_conv_window *window, const blocks *b, uint32_t h, uint32_t w,
+static tiling choose_tiling(const cdu_device_info *device, const cdu_conv_window *window, const cdu_conv_blocks *b, uint32_t h, uint32_t w,
                             uint32_t images)
 {
     tiling t = {.np = choose_pixels(device, window, b, w), .th = 1};
@@ -128,17 +65,16 @@ static tiling choose_tiling(const cdu_device_info *device, const cdu_conv_window
     return t;
 }
 
-static void sum_params(cdu_draft *draft, const cdu_layout *x, const cdu_layout *y, const blocks *b, const tiling *t, uint32_t h, uint32_t w,
+static void sum_params(cdu_draft *draft, const cdu_layout *x, const cdu_layout *y, const cdu_conv_blocks *b, const tiling *t, uint32_t h, uint32_t w,
                        uint64_t bias_at, uint32_t first_image, bool biased)
 {
-    uint32_t words[] = {b->in_blocks, b->out_blocks, h, w, x->shape.h, x->shape.w, x->pitch / b->ib, x->offset / b->ib,
+    CDU_CONV_WORDS(draft, b->in_blocks, b->out_blocks, h, w, x->shape.h, x->shape.w, x->pitch / b->ib, x->offset / b->ib,
                         y->shape.h, y->shape.w, y->pitch / b->vw, y->offset / b->vw, (uint32_t)(bias_at / b->vw), y->lanes / b->vw,
-                        first_image, biased, t->th, t->tw, t->chunk};
-    for (uint32_t i = 0; i < sizeof words / sizeof *words; i++) cdu_draft_param(draft, words[i]);
+                        first_image, biased, t->th, t->tw, t->chunk);
 }
 
-static cdu_status append_main(cdu_lowering *l, const cdu_node *node, const char *pass, const cdu_conv_sum *sum, const blocks *b,
-                              const packing *order, cdu_tensor packed, cdu_epilogue epilogue, uint32_t n0, uint32_t n1, cdu_error *error)
+static cdu_status append_main(cdu_lowering *l, const cdu_node *node, const char *pass, const cdu_conv_sum *sum, const cdu_conv_blocks *b,
+                              const cdu_conv_packing *order, cdu_tensor packed, cdu_epilogue epilogue, uint32_t n0, uint32_t n1, cdu_error *error)
 {
     const cdu_device_info *device = cdu_lowering_device(l);
     const cdu_conv_window *window = &sum->window;
@@ -150,7 +86,7 @@ static cdu_status append_main(cdu_lowering *l, const cdu_node *node, const char 
     for (uint32_t first = 0; first < n1 - n0; first += most) {
         uint32_t images = cdu_smaller(most, n1 - n0 - first);
         cdu_draft draft = cdu_draft_begin("conv.k", wide ? "conv_wide" : "conv_direct", node, pass);
-        define_window(&draft, window, b);
+        cdu_conv_define(&draft, window, b);
         cdu_draft_define(&draft, "NP", t.np);
         cdu_draft_define(&draft, "PARITIES", window->parities);
         cdu_draft_define(&draft, "EPILOGUE", epilogue);
@@ -180,43 +116,20 @@ static cdu_status append_main(cdu_lowering *l, const cdu_node *node, const char 
     return CDU_OK;
 }
 
-/* For CDUNET_DEBUG=no-fusion. */
-static cdu_status append_epilogue(cdu_lowering *l, const cdu_node *node, const cdu_conv_sum *sum, const blocks *b, const packing *order,
-                                  cdu_tensor packed, uint32_t n0, uint32_t n1, cdu_error *error)
-{
-    const cdu_layout *y = cdu_tensor_layout(l, sum->y);
-    cdu_draft draft = cdu_draft_begin("conv.k", "conv_epilogue", node, "epilogue");
-    define_window(&draft, &sum->window, b);
-    cdu_draft_define(&draft, "EPILOGUE", sum->epilogue);
-    uint32_t vectors = y->lanes / b->vw, pixels = (n1 - n0) * y->shape.h * y->shape.w;
-    uint32_t across = cdu_smaller(vectors, 8), down = 64 / across;
-    cdu_draft_groups(&draft, cdu_ceil_div(vectors, across), cdu_smaller(cdu_ceil_div(pixels, down), 4096), 1, across, down, 1);
-    cdu_draft_use(&draft, packed, CDU_READ, 0, 0);
-    cdu_draft_use(&draft, sum->y, CDU_READ | CDU_WRITE, n0, n1);
-    uint32_t words[] = {pixels, y->pitch / b->vw, y->offset / b->vw, vectors, (uint32_t)(order->weights / b->vw)};
-    for (uint32_t i = 0; i < sizeof words / sizeof *words; i++) cdu_draft_param(&draft, words[i]);
-    draft.flops = (double)pixels * y->shape.c * (sum->epilogue == CDU_EPILOGUE_RELU_AFFINE ? 3 : 1);
-    draft.bytes = 8.0 * pixels * y->lanes;
-    return cdu_append(l, &draft, error);
-}
-
 static cdu_status direct_sum(cdu_lowering *l, const cdu_node *node, const char *pass, const cdu_conv_sum *sum, const cdu_choice *choice,
                              cdu_error *error)
 {
     (void)choice;
     const cdu_layout *x = cdu_tensor_layout(l, sum->x), *y = cdu_tensor_layout(l, sum->y);
-    blocks b = choose_blocks(cdu_lowering_device(l), x, y, false);
-    packing order = choose_packing(&sum->window, &b);
+    cdu_conv_blocks b = choose_blocks(cdu_lowering_device(l), x, y, false);
+    cdu_conv_packing order = cdu_conv_packing_of(&sum->window, &b);
     cdu_tensor packed;
-    char label[24] = "packed weights";
-    CDU_TRY(cdu_lower_scratch(l, label, order.weights + (sum->bias == CDU_NO_TENSOR ? 0 : 3ull * cdu_tensor_layout(l, sum->y)->lanes),
-                              &packed, error));
-    CDU_TRY(append_pack(l, node, "pack", sum, &b, &order, packed, error));
+    CDU_TRY(cdu_conv_append_pack(l, node, sum, &b, &order, &packed, error));
     bool apart = sum->epilogue != CDU_EPILOGUE_NONE && cdu_debug(CDU_DEBUG_NO_FUSION);
     cdu_tensor both[2] = {sum->x, sum->y};
     for (uint32_t n0 = 0, n1 = 0; cdu_next_range(l, both, 2, &n0, &n1);) {
         CDU_TRY(append_main(l, node, pass, sum, &b, &order, packed, apart ? CDU_EPILOGUE_NONE : sum->epilogue, n0, n1, error));
-        if (apart) CDU_TRY(append_epilogue(l, node, sum, &b, &order, packed, n0, n1, error));
+        if (apart) CDU_TRY(cdu_conv_append_epilogue(l, node, sum, &b, &order, packed, n0, n1, error));
     }
     return CDU_OK;
 }
@@ -224,7 +137,7 @@ static cdu_status direct_sum(cdu_lowering *l, const cdu_node *node, const char *
 /* How the pixels of d are cut into tiles (rows where the device is not wide), and tiles into slots. */
 typedef struct { uint32_t tw, th, tiles_x, tiles_y, tiles_a_slot, r; } cutting;
 
-static uint32_t row_products(const cdu_device_info *device, const cdu_conv_window *window, const blocks *b)
+static uint32_t row_products(const cdu_device_info *device, const cdu_conv_window *window, const cdu_conv_blocks *b)
 {
     uint32_t products = window->side * b->ib;
     bool few = device->vector_width < 16 && b->nv == 2;
@@ -232,7 +145,7 @@ static uint32_t row_products(const cdu_device_info *device, const cdu_conv_windo
     return cdu_smaller(products, few ? 4 : b->nv == 2 ? 8 : 16);
 }
 
-static cutting choose_cutting(const cdu_device_info *device, const cdu_conv_window *window, const blocks *b, const cdu_layout *d,
+static cutting choose_cutting(const cdu_device_info *device, const cdu_conv_window *window, const cdu_conv_blocks *b, const cdu_layout *d,
                               uint64_t slot_floats)
 {
     bool wide = cdu_op_wide(device);
@@ -257,7 +170,7 @@ static cutting choose_cutting(const cdu_device_info *device, const cdu_conv_wind
     return c;
 }
 
-static cdu_status append_partial(cdu_lowering *l, const cdu_node *node, const cdu_conv_gradient *g, const blocks *b, const packing *order,
+static cdu_status append_partial(cdu_lowering *l, const cdu_node *node, const cdu_conv_gradient *g, const cdu_conv_blocks *b, const cdu_conv_packing *order,
                                  const cutting *c, cdu_tensor partial, uint64_t slot_floats, uint32_t n0, uint32_t n1, uint32_t first_slot,
                                  uint32_t slots, cdu_error *error)
 {
@@ -265,7 +178,7 @@ static cdu_status append_partial(cdu_lowering *l, const cdu_node *node, const cd
     const cdu_layout *x = cdu_tensor_layout(l, g->x), *d = cdu_tensor_layout(l, g->d);
     bool wide = cdu_op_wide(device);
     cdu_draft draft = cdu_draft_begin("conv.k", wide ? "conv_weight_gradient_wide" : "conv_weight_gradient", node, "weight gradient");
-    define_window(&draft, &g->window, b);
+    cdu_conv_define(&draft, &g->window, b);
     cdu_draft_define(&draft, "BIAS_OF_X", g->bias_of_x);
     cdu_draft_define(&draft, "RUN", RUN);
     if (wide) {
@@ -283,37 +196,13 @@ static cdu_status append_partial(cdu_lowering *l, const cdu_node *node, const cd
     cdu_draft_use(&draft, g->d, CDU_READ, n0, n1);
     cdu_draft_use(&draft, partial, CDU_WRITE, 0, 0);
     uint32_t tiles = (n1 - n0) * c->tiles_x * c->tiles_y;
-    uint32_t words[] = {b->in_blocks, b->out_blocks, d->shape.h, d->shape.w, x->shape.h, x->shape.w, x->pitch / b->ib, x->offset / b->ib,
+    CDU_CONV_WORDS(&draft, b->in_blocks, b->out_blocks, d->shape.h, d->shape.w, x->shape.h, x->shape.w, x->pitch / b->ib, x->offset / b->ib,
                         d->pitch / b->vw, d->offset / b->vw, tiles, c->tiles_a_slot, c->tiles_x, c->tiles_y, first_slot, slots,
-                        (uint32_t)(slot_floats / b->vw), (uint32_t)(order->weights / b->vw), x->lanes / b->vw, c->th, c->tw};
-    for (uint32_t i = 0; i < sizeof words / sizeof *words; i++) cdu_draft_param(&draft, words[i]);
+                        (uint32_t)(slot_floats / b->vw), (uint32_t)(order->weights / b->vw), x->lanes / b->vw, c->th, c->tw);
     double pixels = (double)(n1 - n0) * d->shape.h * d->shape.w;
     draft.flops = pixels * (2.0 * order->taps * x->shape.c * d->shape.c + (g->bias_of_x ? order->taps * x->shape.c : d->shape.c));
     draft.bytes = 4.0 * (n1 - n0) * ((double)x->shape.h * x->shape.w * x->lanes + (double)d->shape.h * d->shape.w * d->lanes) +
                   4.0 * slots * (double)slot_floats;
-    return cdu_append(l, &draft, error);
-}
-
-static cdu_status append_unpack(cdu_lowering *l, const cdu_node *node, const cdu_conv_gradient *g, const blocks *b, const packing *order,
-                                cdu_tensor partial, uint64_t slot_floats, uint32_t slots, cdu_error *error)
-{
-    const cdu_layout *x = cdu_tensor_layout(l, g->x), *d = cdu_tensor_layout(l, g->d);
-    cdu_draft draft = cdu_draft_begin("conv.k", "conv_unpack", node, "unpack");
-    define_window(&draft, &g->window, b);
-    cdu_draft_define(&draft, "BIAS_OF_X", g->bias_of_x);
-    block_groups(&draft, cdu_lowering_device(l), b);
-    cdu_draft_use(&draft, partial, CDU_READ, 0, 0);
-    cdu_draft_use(&draft, g->weight, g->add_weight ? CDU_READ | CDU_WRITE : CDU_WRITE, 0, 0);
-    cdu_draft_use(&draft, g->bias, g->add_bias ? CDU_READ | CDU_WRITE : CDU_WRITE, 0, 0);
-    cdu_conv_channel_params(&draft, x, g->window.in_step);
-    cdu_conv_channel_params(&draft, d, g->window.out_step);
-    bool parts = g->bias_of_x && !cdu_op_wide(cdu_lowering_device(l));
-    uint32_t words[] = {b->in_blocks, (uint32_t)order->block_step, (uint32_t)order->tap_step, slots, (uint32_t)slot_floats,
-                        (uint32_t)order->weights, parts ? g->window.side : 1, x->lanes, g->add_weight, g->add_bias};
-    for (uint32_t i = 0; i < sizeof words / sizeof *words; i++) cdu_draft_param(&draft, words[i]);
-    double elements = (double)x->shape.c * d->shape.c * order->taps;
-    draft.flops = elements * slots;
-    draft.bytes = 4.0 * ((double)slot_floats * slots + elements * (g->add_weight ? 2 : 1));
     return cdu_append(l, &draft, error);
 }
 
@@ -323,9 +212,10 @@ static cdu_status direct_gradient(cdu_lowering *l, const cdu_node *node, const c
     (void)choice;
     const cdu_device_info *device = cdu_lowering_device(l);
     const cdu_layout *x = cdu_tensor_layout(l, g->x), *d = cdu_tensor_layout(l, g->d);
-    blocks b = choose_blocks(device, x, d, true);
-    packing order = choose_packing(&g->window, &b);
-    uint64_t slot_floats = order.weights + (g->bias_of_x ? (uint64_t)x->lanes * g->window.side : d->lanes);
+    cdu_conv_blocks b = choose_blocks(device, x, d, true);
+    cdu_conv_packing order = cdu_conv_packing_of(&g->window, &b);
+    uint32_t bias_parts = g->bias_of_x && !cdu_op_wide(device) ? g->window.side : 1;
+    uint64_t slot_floats = order.weights + (g->bias_of_x ? (uint64_t)x->lanes * bias_parts : d->lanes);
     slot_floats = (slot_floats + 15) / 16 * 16;
     cutting c = choose_cutting(device, &g->window, &b, d, slot_floats);
     cdu_tensor both[2] = {g->x, g->d}, partial;
@@ -338,7 +228,7 @@ static cdu_status direct_gradient(cdu_lowering *l, const cdu_node *node, const c
         CDU_TRY(append_partial(l, node, g, &b, &order, &c, partial, slot_floats, n0, n1, first, count, error));
         first += count;
     }
-    return append_unpack(l, node, g, &b, &order, partial, slot_floats, slots, error);
+    return cdu_conv_append_unpack(l, node, g, &b, &order, partial, slot_floats, slots, bias_parts, error);
 }
 
 static bool always(const cdu_device_info *device, const cdu_conv_problem *problem, const cdu_choice *choice)

@@ -70,13 +70,6 @@ static void define_blocks(cdu_draft *draft, const blocks *b)
     cdu_draft_define(draft, "NV", b->nv);
 }
 
-static void add_params(cdu_draft *draft, const uint32_t *words, size_t count)
-{
-    for (size_t i = 0; i < count; i++) cdu_draft_param(draft, words[i]);
-}
-#define PARAMS(draft, ...) \
-    add_params((draft), (const uint32_t[]){__VA_ARGS__}, sizeof((const uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t))
-
 /* What the steps of one sum share. */
 typedef struct {
     cdu_lowering *l;
@@ -109,7 +102,7 @@ static cdu_status append_pack(const sum_steps *s, uint32_t first, uint32_t out_b
     }
     cdu_conv_channel_params(&draft, &s->x, s->sum->window.in_step);
     cdu_conv_channel_params(&draft, &s->y, s->sum->window.out_step);
-    PARAMS(&draft, s->b.in_blocks, s->u_step, (uint32_t)s->bias_at, s->y.lanes, s->sum->window.rotated, first);
+    CDU_CONV_WORDS(&draft, s->b.in_blocks, s->u_step, (uint32_t)s->bias_at, s->y.lanes, s->sum->window.rotated, first);
     draft.bytes = 4.0 * (9 + PLACES) * s->x.lanes * out_blocks * s->b.nv * s->b.vw;
     return cdu_append(s->l, &draft, error);
 }
@@ -119,7 +112,7 @@ static void sum_params(cdu_draft *draft, const sum_steps *s, uint32_t tiles, uin
                        uint32_t v_step, uint32_t m_step, uint32_t first, uint32_t out_blocks)
 {
     const blocks *b = &s->b;
-    PARAMS(draft, b->in_blocks, out_blocks, s->y.shape.h, s->y.shape.w, s->x.pitch / b->ib, s->x.offset / b->ib, s->y.pitch / b->vw,
+    CDU_CONV_WORDS(draft, b->in_blocks, out_blocks, s->y.shape.h, s->y.shape.w, s->x.pitch / b->ib, s->x.offset / b->ib, s->y.pitch / b->vw,
            s->y.offset / b->vw, s->tiles_x, s->tiles_y, tiles, first_tile, chunk, slots, s->u_step, v_step, m_step,
            (uint32_t)(s->bias_at / b->vw), s->y.lanes / b->vw, s->sum->bias != CDU_NO_TENSOR, s->sum->accumulate, first);
 }
@@ -289,7 +282,7 @@ typedef struct {
 static void gradient_params(cdu_draft *draft, const gradient_steps *s, uint32_t tiles, uint32_t first_tile, uint32_t chunk, uint32_t first_slot)
 {
     const blocks *b = &s->b;
-    PARAMS(draft, b->in_blocks, b->out_blocks, s->d.shape.h, s->d.shape.w, s->x.pitch / b->ib, s->x.offset / b->ib, s->d.pitch / b->vw,
+    CDU_CONV_WORDS(draft, b->in_blocks, b->out_blocks, s->d.shape.h, s->d.shape.w, s->x.pitch / b->ib, s->x.offset / b->ib, s->d.pitch / b->vw,
            s->d.offset / b->vw, s->tiles_x, s->tiles_y, tiles, first_tile, chunk, s->slots, s->slot_tiles, first_slot, s->v_step, s->d_step,
            s->p_step, (uint32_t)s->slot_size, (uint32_t)s->bias_at, s->d.lanes / b->vw);
 }
@@ -305,7 +298,7 @@ static cdu_status append_unpack(const gradient_steps *s, uint32_t slots, uint32_
     cdu_draft_use(&draft, g->bias, g->add_bias ? CDU_READ | CDU_WRITE : CDU_WRITE, 0, 0);
     cdu_conv_channel_params(&draft, &s->x, g->window.in_step);
     cdu_conv_channel_params(&draft, &s->d, g->window.out_step);
-    PARAMS(&draft, s->b.in_blocks, s->b.out_blocks, s->p_step, slots, (uint32_t)s->slot_size, (uint32_t)s->bias_at, bias_rows,
+    CDU_CONV_WORDS(&draft, s->b.in_blocks, s->b.out_blocks, s->p_step, slots, (uint32_t)s->slot_size, (uint32_t)s->bias_at, bias_rows,
            (uint32_t)bias_step, g->add_weight, g->add_bias);
     draft.bytes = 4.0 * s->x.lanes * s->d.lanes * ((double)PLACES * slots + 9);
     return cdu_append(s->l, &draft, error);
@@ -365,7 +358,7 @@ static cdu_status append_transforms(const gradient_steps *s, uint32_t n0, uint32
     cdu_draft_groups(&draft, cdu_ceil_div(chunk, 2), 1, 1, 1, 1, 1);
     cdu_draft_use(&draft, s->g->x, CDU_READ, n0, n1);
     cdu_draft_use(&draft, s->v, CDU_WRITE, 0, 0);
-    PARAMS(&draft, b->in_blocks, b->out_blocks, s->x.shape.h, s->x.shape.w, s->x.pitch / b->ib, s->x.offset / b->ib, 0, 0, s->tiles_x,
+    CDU_CONV_WORDS(&draft, b->in_blocks, b->out_blocks, s->x.shape.h, s->x.shape.w, s->x.pitch / b->ib, s->x.offset / b->ib, 0, 0, s->tiles_x,
            s->tiles_y, tiles, first_tile, chunk, s->slots, 0, s->v_step, 0, 0, 0, 0, 0, 0);
     draft.bytes = 4.0 * chunk * (16 + PLACES) * s->x.lanes;
     CDU_TRY(cdu_append(s->l, &draft, error));

@@ -42,7 +42,7 @@ def main():
         print("skipped: ocloc (intel-opencl-icd) is not installed")
         sys.exit(77)
     shutil.rmtree(folder, ignore_errors=True)
-    subprocess.run([program, "write", folder, "planted"], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([program, "write", folder, "Intel", "planted"], check=True, stdout=subprocess.DEVNULL)
     jobs = [(device, path) for device in DEVICES for path in sorted(glob.glob(folder + "/*.cl"))]
     bad = planted = 0
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool:

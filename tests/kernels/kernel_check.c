@@ -2,7 +2,8 @@
  * device's description alone, so the steps of training and inference are made for a made-up GPU, and each kernel with its
  * defines is taken once.
  *
- * Usage: kernel_check write FOLDER    writes each as OpenCL C into FOLDER, one line each to standard output: file, kernel, defines
+ * Usage: kernel_check write FOLDER    writes each as OpenCL C into FOLDER, one line each to standard output: file, kernel, defines;
+ *                                     with "Intel" behind FOLDER as such a GPU gets them
  *        kernel_check vulkan [NAME]   compiles each with the first Vulkan device (whose name holds NAME) and prints registers, local
  *                                     memory and spills; exits 1 where one spills, 77 where there is no such device
  * With "planted" as last word one more kernel is taken, which no compiler can hold in registers: it must be found. */
@@ -32,6 +33,8 @@ static const char planted_text[] =
     "    float s = 0.0f;\n    for (uint k = 0u; k < p.count; k++) s = MAD(s, a[(k * i) % 200u], a[to_u(LD(x, k)) % 200u]);\n"
     "    ST(y, i, s);\nEND\n";
 
+static const char *vendor = "made-up vendor";
+
 static cdu_device_info made_up_gpu(void)
 {
     cdu_device_info info = {.kind = CDU_DISCRETE, .memory = 16ull << 30, .largest_buffer = 2ull << 30, .largest_binding = 2ull << 30,
@@ -39,6 +42,7 @@ static cdu_device_info made_up_gpu(void)
                             .group_count = {65535, 65535, 65535}, .local_bytes = LOCAL_BYTES_LIMIT, .subgroup_min = 32,
                             .subgroup_max = 64, .compute_units = 40, .vector_width = 4, .segment_ms = 100};
     snprintf(info.name, sizeof info.name, "made-up GPU");
+    snprintf(info.vendor, sizeof info.vendor, "%s", vendor);
     return info;
 }
 
@@ -191,11 +195,12 @@ int main(int argc, char **argv)
 {
     cdu_error error = {0};
     planted = !strcmp(argv[argc - 1], "planted");
+    if (argc > 3 && !strcmp(argv[1], "write") && strcmp(argv[3], "planted")) vendor = argv[3];
     cdu_status status = take_all(&error);
     if (status == CDU_OK && kernel_count == KERNEL_LIMIT) status = cdu_fail(&error, CDU_FAILED, "more kernels than %d", KERNEL_LIMIT);
     if (status == CDU_OK && argc > 1 && !strcmp(argv[1], "vulkan")) return check_vulkan(argc > 2 ? argv[2] : "", &error);
     if (status == CDU_OK && argc > 2 && !strcmp(argv[1], "write")) status = write_all(argv[2], &error);
-    else if (status == CDU_OK) status = cdu_fail(&error, CDU_USAGE, "usage: kernel_check write FOLDER | vulkan [NAME]");
+    else if (status == CDU_OK) status = cdu_fail(&error, CDU_USAGE, "usage: kernel_check write FOLDER [VENDOR] | vulkan [NAME]");
     if (status != CDU_OK) fprintf(stderr, "kernel_check: %s\n", error.words);
     return (int)status;
 }

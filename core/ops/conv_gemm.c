@@ -1,0 +1,145 @@
+/* conv_gemm.c: the variant "gemm": convolutions of every window as implicit products of matrices with local memory and a register tile,
+ * for GPUs (shaders/conv_gemm.k). Choices depend on shapes and the device's description alone; the order of every sum on the shape alone.
+ * docs/kernels.md has the arithmetic behind them. Leaves out local memory for weights. */
+#include <string.h>
+
+#include "core/base/debug.h"
+#include "core/ops/conv_variant.h"
+
+enum {
+    ITEMS = 64,                     /* of a group: a subgroup of the widest device, so that its barriers cost little */
+    LOCAL_BUDGET = 16 << 10,        /* bytes of a group's tile: four groups at once where there are 64 KiB */
+    FEW_ITEMS = 32 << 10            /* fewer are too few for a large GPU: smaller register tiles */
+};
+enum { ROWS, VECTORS, COLUMNS, CHUNK }; /* settings */
+
+/* An item has `rows` pixels of a column times nv vectors of lanes; a group across x down items; kc vectors of input lanes in local memory. */
+typedef struct { uint32_t rows, nv, across, down, kc; } tiling;
+
+static uint64_t tile_bytes(uint32_t side, uint32_t stride, const tiling *t)
+{
+    uint64_t rows = (t->down * t->rows - 1) * stride + side, columns = (t->across - 1) * stride + side;
+    return 16ull * t->kc * rows * columns;
+}
+
+/* Intel's GPUs before Xe2 have 4 KiB of registers a thread: 128 floats an item at 8 items a subgroup, the least there is. */
+static bool few_registers(const cdu_device_info *device)
+{
+    return strstr(device->vendor, "Intel") != NULL;
+}
+
+static tiling choose_tiling(const cdu_device_info *device, const cdu_conv_problem *p, const cdu_choice *choice)
+{
+    bool few = few_registers(device);
+    tiling t = {.rows = few ? 4 : 8, .nv = 2, .across = 8, .kc = 1};
+    if (p->side < 3) t.rows = 4, t.nv = few ? 2 : 4;            /* nothing is read twice: more lanes share what was fetched */
+    while (t.nv > 1 && p->out_lanes % (4 * t.nv)) t.nv /= 2;
+    if (t.nv == 1) t.rows = 8;
+    uint64_t pixels = (uint64_t)p->n * p->h * p->w, across = p->out_lanes / 4 * p->parities;
+    if (pixels * across / (t.rows * t.nv) < FEW_ITEMS) t.rows = 4;
+    if (choice->setting[ROWS]) t.rows = choice->setting[ROWS];
+    if (choice->setting[VECTORS]) t.nv = choice->setting[VECTORS];
+    while (t.across < 32 && t.across < p->w) t.across *= 2;
+    if (choice->setting[COLUMNS]) t.across = choice->setting[COLUMNS];
+    t.down = ITEMS / t.across;
+    while (t.down > 1 && tile_bytes(p->side, p->stride, &t) > LOCAL_BUDGET) t.down /= 2;
+    while (t.kc < 4 && 2 * t.kc * 4 <= p->in_lanes) {
+        t.kc *= 2;
+        if (tile_bytes(p->side, p->stride, &t) <= LOCAL_BUDGET) continue;
+        t.kc /= 2;
+        break;
+    }
+    if (choice->setting[CHUNK]) t.kc = choice->setting[CHUNK];
+    return t;
+}
+
+static cdu_status append_sum(cdu_lowering *l, const cdu_node *node, const char *pass, const cdu_conv_sum *sum, const tiling *t,
+                             const cdu_conv_blocks *b, const cdu_conv_packing *order, cdu_tensor packed, cdu_epilogue epilogue, uint32_t n0,
+                             uint32_t n1, cdu_error *error)
+{
+    const cdu_device_info *device = cdu_lowering_device(l);
+    const cdu_layout *x = cdu_tensor_layout(l, sum->x), *y = cdu_tensor_layout(l, sum->y);
+    const cdu_layout *computed = sum->window.parities == 4 ? x : y;
+    uint32_t h = computed->shape.h, w = computed->shape.w, most = device->group_count[2];
+    for (uint32_t first = 0; first < n1 - n0; first += most) {
+        uint32_t images = cdu_smaller(most, n1 - n0 - first);
+        cdu_draft draft = cdu_draft_begin("conv_gemm.k", "gemm_sum", node, pass);
+        cdu_conv_define(&draft, &sum->window, b);
+        cdu_draft_define(&draft, "NP", t->rows);
+        cdu_draft_define(&draft, "KC", t->kc);
+        cdu_draft_define(&draft, "PARITIES", sum->window.parities);
+        cdu_draft_define(&draft, "EPILOGUE", epilogue);
+        cdu_draft_define(&draft, "ACCUMULATE", sum->accumulate);
+        cdu_draft_groups(&draft, cdu_ceil_div(w, t->across) * b->out_blocks * sum->window.parities, cdu_ceil_div(h, t->down * t->rows), images,
+                         t->across, t->down, 1);
+        cdu_draft_use(&draft, sum->x, CDU_READ, n0, n1);
+        cdu_draft_use(&draft, packed, CDU_READ, 0, 0);
+        cdu_draft_use(&draft, sum->y, sum->accumulate ? CDU_READ | CDU_WRITE : CDU_WRITE, n0, n1);
+        CDU_CONV_WORDS(&draft, b->in_blocks, b->out_blocks, h, w, x->shape.h, x->shape.w, x->pitch / 4, x->offset / 4, y->shape.h, y->shape.w,
+                       y->pitch / 4, y->offset / 4, (uint32_t)(order->weights / 4), y->lanes / 4, first, sum->bias != CDU_NO_TENSOR);
+        double pixels = (double)images * h * w;
+        draft.flops = 2.0 * pixels * order->taps * x->shape.c * y->shape.c;
+        draft.bytes = 4.0 * images * ((double)x->shape.h * x->shape.w * x->lanes +
+                                      (double)y->shape.h * y->shape.w * y->lanes * (sum->accumulate ? 2 : 1)) + 4.0 * (double)order->weights;
+        CDU_TRY(cdu_append(l, &draft, error));
+    }
+    return CDU_OK;
+}
+
+static cdu_status gemm_sum(cdu_lowering *l, const cdu_node *node, const char *pass, const cdu_conv_sum *sum, const cdu_choice *choice,
+                           cdu_error *error)
+{
+    cdu_conv_problem problem = cdu_conv_problem_of_sum(l, sum);
+    tiling t = choose_tiling(cdu_lowering_device(l), &problem, choice);
+    cdu_conv_blocks b = {.ib = 4, .in_blocks = problem.in_lanes / 4, .vw = 4, .nv = t.nv, .out_blocks = problem.out_lanes / (4 * t.nv)};
+    cdu_conv_packing order = cdu_conv_packing_of(&sum->window, &b);
+    cdu_tensor packed, both[2] = {sum->x, sum->y};
+    CDU_TRY(cdu_conv_append_pack(l, node, sum, &b, &order, &packed, error));
+    bool apart = sum->epilogue != CDU_EPILOGUE_NONE && cdu_debug(CDU_DEBUG_NO_FUSION);
+    for (uint32_t n0 = 0, n1 = 0; cdu_next_range(l, both, 2, &n0, &n1);) {
+        CDU_TRY(append_sum(l, node, pass, sum, &t, &b, &order, packed, apart ? CDU_EPILOGUE_NONE : sum->epilogue, n0, n1, error));
+        if (apart) CDU_TRY(cdu_conv_append_epilogue(l, node, sum, &b, &order, packed, n0, n1, error));
+    }
+    return CDU_OK;
+}
+
+static bool one_of(uint32_t value, uint32_t least, uint32_t most)
+{
+    return !value || (value >= least && value <= most && !(value & (value - 1)));
+}
+
+static bool fits(const cdu_device_info *device, const cdu_conv_problem *p, const cdu_choice *choice)
+{
+    const uint32_t *setting = choice->setting;
+    if (setting[ROWS] > 16 || !one_of(setting[VECTORS], 1, 4) || !one_of(setting[COLUMNS], 4, ITEMS) || !one_of(setting[CHUNK], 1, 8))
+        return false;
+    if (p->pass == CDU_CONV_GRADIENT) return true;
+    tiling t = choose_tiling(device, p, choice);
+    return p->out_lanes % (4 * t.nv) == 0 && tile_bytes(p->side, p->stride, &t) <= cdu_smaller(device->local_bytes, 32 << 10);
+}
+
+static bool preferred(const cdu_device_info *device, const cdu_conv_problem *problem)
+{
+    return device->kind != CDU_CPU && problem->in_lanes >= 8;
+}
+
+static uint32_t candidates(const cdu_device_info *device, const cdu_conv_problem *problem, cdu_choice *out, uint32_t limit)
+{
+    static const uint32_t settings[][CDU_SETTINGS] = {
+        {0}, {8, 2, 32}, {8, 2, 16}, {4, 2}, {4, 4}, {8, 1}, {16, 1}, {2, 4}, {4, 1}, {8, 2, 32, 2}, {4, 2, 32, 2}};
+    uint32_t count = 0;
+    for (size_t i = 0; i < sizeof settings / sizeof *settings && count < limit; i++) {
+        cdu_choice choice = {.variant = "gemm"};
+        memcpy(choice.setting, settings[i], sizeof choice.setting);
+        if (fits(device, problem, &choice)) out[count++] = choice;
+    }
+    return count;
+}
+
+static cdu_status gemm_gradient(cdu_lowering *l, const cdu_node *node, const cdu_conv_gradient *g, const cdu_choice *choice, cdu_error *error)
+{
+    return cdu_conv_direct.gradient(l, node, g, choice, error);
+}
+
+const cdu_conv_variant cdu_conv_gemm = {.name = "gemm", .setting = {"rows", "vectors", "columns", "chunk"}, .fits = fits,
+                                        .preferred = preferred, .candidates = candidates, .sum = gemm_sum, .gradient = gemm_gradient};
