@@ -1,6 +1,13 @@
 /* conv_common.c: see conv_common.h. */
 #include "core/ops/conv_common.h"
 
+#include <string.h>
+
+bool cdu_conv_few_registers(const cdu_device_info *device)
+{
+    return strstr(device->vendor, "Intel") != NULL;
+}
+
 uint32_t cdu_conv_vector_of(const cdu_layout *layout, uint32_t limit)
 {
     uint32_t width = limit;

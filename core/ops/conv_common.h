@@ -39,6 +39,9 @@ uint32_t cdu_conv_vector_of(const cdu_layout *, uint32_t limit);
 /* How a kernel finds the channel of a lane, and its weights: channels, split, split_lane, step. */
 void cdu_conv_channel_params(cdu_draft *, const cdu_layout *, uint64_t step);
 
+/* Intel's GPUs have 4 KiB of registers a thread (Xe2: 8): 128 floats an item at 8 items a subgroup, the fewest there are. */
+bool cdu_conv_few_registers(const cdu_device_info *);
+
 /* Lanes of x in in_blocks blocks of ib, of y (or d) in out_blocks blocks of nv vectors of vw. */
 typedef struct { uint32_t ib, in_blocks, vw, nv, out_blocks; } cdu_conv_blocks;
 /* Weights as kernels read them (conv.k, conv_pack): steps from block to block and from tap to tap, floats of all; with parities a tap is

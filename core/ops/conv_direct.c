@@ -27,8 +27,9 @@ static cdu_conv_blocks choose_blocks(const cdu_device_info *device, const cdu_la
 /* Pixels of a register tile: of those that fit into registers the number that wastes least of a row. */
 static uint32_t choose_pixels(const cdu_device_info *device, const cdu_conv_window *window, const cdu_conv_blocks *b, uint32_t w)
 {
-    /* on GPUs what fits into 128 registers, all that some compilers for RDNA3 use (tests/kernels) */
-    if (!cdu_op_wide(device)) return device->kind == CDU_CPU || window->stride > 1 || window->parities > 1 ? 4 : 6;
+    /* on GPUs what fits into registers: 128 are all that some compilers for RDNA3 use (tests/kernels) */
+    bool few = device->kind == CDU_CPU || window->stride > 1 || window->parities > 1 || cdu_conv_few_registers(device);
+    if (!cdu_op_wide(device)) return few ? 4 : 6;
     static const struct { uint32_t pixels; double worth; } choices[3][3] = {
         {{8, 1.0}, {12, 0.9}, {4, 0.7}},            /* two vectors of 32 registers */
         {{12, 1.0}, {8, 0.95}, {4, 0.7}},           /* one vector */

@@ -22,15 +22,9 @@ static uint64_t tile_bytes(uint32_t side, uint32_t stride, const tiling *t)
     return 16ull * t->kc * rows * columns;
 }
 
-/* Intel's GPUs before Xe2 have 4 KiB of registers a thread: 128 floats an item at 8 items a subgroup, the least there is. */
-static bool few_registers(const cdu_device_info *device)
-{
-    return strstr(device->vendor, "Intel") != NULL;
-}
-
 static tiling choose_tiling(const cdu_device_info *device, const cdu_conv_problem *p, const cdu_choice *choice)
 {
-    bool few = few_registers(device);
+    bool few = cdu_conv_few_registers(device);
     tiling t = {.rows = few ? 4 : 8, .nv = 2, .across = 8, .kc = 1};
     if (p->side < 3) t.rows = 4, t.nv = few ? 2 : 4;            /* nothing is read twice: more lanes share what was fetched */
     while (t.nv > 1 && p->out_lanes % (4 * t.nv)) t.nv /= 2;
