@@ -7,12 +7,12 @@
 #include <string.h>
 
 #include "cdunet/slide.h"
-#include "core/base/file.h"
 #include "core/base/memory.h"
 #include "core/model/model.h"
 #include "core/slide/raster.h"
 #include "tools/commands.h"
 #include "tools/options.h"
+#include "tools/picture.h"
 
 enum { COLUMN_LIMIT = 8, MARGIN = 28, GAP = 16, TITLE = 60, CAPTION = 30, HEADING = 28, LEGEND = 54 };
 
@@ -25,30 +25,6 @@ typedef struct {
     char *column_words;
 } overview;
 
-static const uint8_t excluded[3] = {255, 255, 255};
-
-static void set_color(cairo_t *cairo, const uint8_t color[3])
-{
-    cairo_set_source_rgb(cairo, color[0] / 255.0, color[1] / 255.0, color[2] / 255.0);
-}
-
-static void write_text(cairo_t *cairo, double x, double y, double size, bool bold, const char *text)
-{
-    cairo_select_font_face(cairo, "sans-serif", CAIRO_FONT_SLANT_NORMAL, bold ? CAIRO_FONT_WEIGHT_BOLD : CAIRO_FONT_WEIGHT_NORMAL);
-    cairo_set_font_size(cairo, size);
-    cairo_move_to(cairo, x, y);
-    cairo_show_text(cairo, text);
-}
-
-static double text_width(cairo_t *cairo, double size, const char *text)
-{
-    cairo_text_extents_t extents;
-    cairo_select_font_face(cairo, "sans-serif", CAIRO_FONT_SLANT_NORMAL, CAIRO_FONT_WEIGHT_NORMAL);
-    cairo_set_font_size(cairo, size);
-    cairo_text_extents(cairo, text, &extents);
-    return extents.x_advance;
-}
-
 /* The file's name without folder and ending. */
 static void short_name(char out[96], const char *path)
 {
@@ -56,36 +32,6 @@ static void short_name(char out[96], const char *path)
     snprintf(out, 96, "%s", slash ? slash + 1 : path);
     char *dot = strrchr(out, '.');
     if (dot && dot != out) *dot = 0;
-}
-
-/* Copies R, G, B bytes onto the picture at (left, top), with a thin frame. */
-static cdu_status paint_panel(cairo_t *cairo, double left, double top, uint32_t width, uint32_t height, const uint8_t *rgb,
-                              cdu_error *error)
-{
-    cairo_surface_t *surface = cairo_image_surface_create(CAIRO_FORMAT_RGB24, (int)width, (int)height);
-    if (cairo_surface_status(surface) != CAIRO_STATUS_SUCCESS) {
-        cairo_surface_destroy(surface);
-        return cdu_fail(error, CDU_TRY_AGAIN, "no memory for a picture of %u x %u pixels", width, height);
-    }
-    unsigned char *bytes = cairo_image_surface_get_data(surface);
-    int stride = cairo_image_surface_get_stride(surface);
-    cairo_surface_flush(surface);
-    for (uint32_t y = 0; y < height; y++) {
-        for (uint32_t x = 0; x < width; x++) {
-            const uint8_t *p = rgb + 3 * ((size_t)y * width + x);
-            uint32_t word = (uint32_t)p[0] << 16 | (uint32_t)p[1] << 8 | p[2];
-            memcpy(bytes + (size_t)y * (size_t)stride + 4 * (size_t)x, &word, 4);
-        }
-    }
-    cairo_surface_mark_dirty(surface);
-    cairo_set_source_surface(cairo, surface, left, top);
-    cairo_paint(cairo);
-    cairo_surface_destroy(surface);
-    cairo_set_source_rgb(cairo, 0.62, 0.62, 0.62);
-    cairo_set_line_width(cairo, 1);
-    cairo_rectangle(cairo, left - 0.5, top - 0.5, width + 1.0, height + 1.0);
-    cairo_stroke(cairo);
-    return CDU_OK;
 }
 
 /* A bar of a round length, about a quarter of the panel wide. */
@@ -97,14 +43,14 @@ static void paint_scale_bar(cairo_t *cairo, double left, double bottom, uint32_t
     else if (length * 2 <= target) length *= 2;
     if (length >= 1000) snprintf(words, sizeof words, "%g mm", length / 1000);
     else snprintf(words, sizeof words, "%g \302\265m", length);
-    double pixels = length / mpp, text = text_width(cairo, 13, words);
+    double pixels = length / mpp, text = cdu_picture_text_width(cairo, 13, words);
     cairo_set_source_rgba(cairo, 1, 1, 1, 0.8);
     cairo_rectangle(cairo, left + 8, bottom - 40, (pixels > text ? pixels : text) + 16, 32);
     cairo_fill(cairo);
     cairo_set_source_rgb(cairo, 0, 0, 0);
     cairo_rectangle(cairo, left + 16, bottom - 17, pixels, 4);
     cairo_fill(cairo);
-    write_text(cairo, left + 16, bottom - 23, 13, false, words);
+    cdu_picture_text(cairo, left + 16, bottom - 23, 13, false, words);
 }
 
 static cdu_status paint_labels(cairo_t *cairo, const overview *o, const char *path, const cdu_slide_info *info, double left, double top,
@@ -117,10 +63,10 @@ static cdu_status paint_labels(cairo_t *cairo, const overview *o, const char *pa
     if (status == CDU_OK)
         status = cdu_label_source_read(source, (double)info->width / width, 0, 0, width, height, labels, error);
     for (size_t i = 0; status == CDU_OK && i < (size_t)width * height; i++) {
-        const uint8_t *color = labels[i] < o->about->settings.classes ? o->about->class_colors[labels[i]] : excluded;
+        const uint8_t *color = labels[i] < o->about->settings.classes ? o->about->class_colors[labels[i]] : cdu_picture_excluded;
         memcpy(rgb + 3 * i, color, 3);
     }
-    if (status == CDU_OK) status = paint_panel(cairo, left, top, width, height, rgb, error);
+    if (status == CDU_OK) status = cdu_picture_panel(cairo, left, top, width, height, rgb, error);
     free(labels);
     cdu_label_source_destroy(source);
     return status;
@@ -137,7 +83,7 @@ static cdu_status paint_row(cairo_t *cairo, const overview *o, const char **word
     double mpp = info.mpp * (double)info.width / o->panel;
     cdu_status status = cdu_allocate(&rgb, (size_t)o->panel * height, 3, error);
     if (status == CDU_OK) status = cdu_slide_read(slide, mpp, 0, 0, o->panel, height, rgb, error);
-    if (status == CDU_OK) status = paint_panel(cairo, MARGIN, top, o->panel, height, rgb, error);
+    if (status == CDU_OK) status = cdu_picture_panel(cairo, MARGIN, top, o->panel, height, rgb, error);
     if (status == CDU_OK) paint_scale_bar(cairo, MARGIN, top + height, o->panel, mpp);
     for (uint32_t i = 0; status == CDU_OK && i < o->columns; i++)
         if (strcmp(words[1 + i], "-"))
@@ -145,30 +91,17 @@ static cdu_status paint_row(cairo_t *cairo, const overview *o, const char **word
                                   rgb, error);
     short_name(name, words[0]);
     cairo_set_source_rgb(cairo, 0.25, 0.25, 0.25);
-    write_text(cairo, MARGIN, top + height + 20, 14, false, name);
+    cdu_picture_text(cairo, MARGIN, top + height + 20, 14, false, name);
     free(rgb);
     cdu_slide_close(slide);
     return status;
 }
 
-static double paint_key(cairo_t *cairo, double x, double y, const uint8_t color[3], const char *name)
-{
-    set_color(cairo, color);
-    cairo_rectangle(cairo, x, y - 13, 16, 16);
-    cairo_fill_preserve(cairo);
-    cairo_set_source_rgb(cairo, 0.5, 0.5, 0.5);
-    cairo_set_line_width(cairo, 1);
-    cairo_stroke(cairo);
-    cairo_set_source_rgb(cairo, 0.1, 0.1, 0.1);
-    write_text(cairo, x + 24, y, 15, false, name);
-    return x + 24 + text_width(cairo, 15, name) + 30;
-}
-
 static void paint_legend(cairo_t *cairo, const cdu_model_about *about, double y)
 {
     double x = MARGIN;
-    for (uint32_t c = 0; c < about->settings.classes; c++) x = paint_key(cairo, x, y, about->class_colors[c], about->class_names[c]);
-    paint_key(cairo, x, y, excluded, "excluded");
+    for (uint32_t c = 0; c < about->settings.classes; c++) x = cdu_picture_key(cairo, x, y, about->class_colors[c], about->class_names[c]);
+    cdu_picture_key(cairo, x, y, cdu_picture_excluded, "excluded");
 }
 
 static cdu_status row_height(const overview *o, const char *path, uint32_t *height, cdu_error *error)
@@ -190,12 +123,12 @@ static cdu_status paint_all(cairo_t *cairo, const overview *o, const char **word
     cairo_paint(cairo);
     cairo_set_source_rgb(cairo, 0.1, 0.1, 0.1);
     if (o->title) {
-        write_text(cairo, MARGIN, top + 24, 24, true, o->title);
+        cdu_picture_text(cairo, MARGIN, top + 24, 24, true, o->title);
         top += TITLE;
     }
-    write_text(cairo, MARGIN, top + 16, 17, true, "slide");
+    cdu_picture_text(cairo, MARGIN, top + 16, 17, true, "slide");
     for (uint32_t i = 0; i < o->columns; i++)
-        write_text(cairo, MARGIN + (double)(i + 1) * (o->panel + GAP), top + 16, 17, true, o->names[i]);
+        cdu_picture_text(cairo, MARGIN + (double)(i + 1) * (o->panel + GAP), top + 16, 17, true, o->names[i]);
     top += HEADING;
     for (uint32_t r = 0; r < rows; r++) {
         CDU_TRY(paint_row(cairo, o, words + (size_t)r * (o->columns + 1), top, heights[r], error));
@@ -209,29 +142,13 @@ static cdu_status write_picture(const overview *o, const char **words, uint32_t 
 {
     double width = 2 * MARGIN + o->panel + (double)o->columns * (o->panel + GAP);
     double height = 2 * MARGIN + HEADING + LEGEND + (o->title ? TITLE : 0);
-    char temporary[CDU_PATH_LIMIT];
     for (uint32_t r = 0; r < rows; r++) height += heights[r] + CAPTION;
     if (width > 32000 || height > 32000)
         return cdu_fail(error, CDU_USAGE, "overview: a picture of %.0f x %.0f pixels is too large; take a smaller --panel", width, height);
-    cairo_surface_t *surface = cairo_image_surface_create(CAIRO_FORMAT_RGB24, (int)width, (int)height);
-    cairo_t *cairo = cairo_create(surface);
-    cdu_status status = CDU_OK;
-    if (cairo_status(cairo) != CAIRO_STATUS_SUCCESS)
-        status = cdu_fail(error, CDU_TRY_AGAIN, "no memory for a picture of %.0f x %.0f pixels", width, height);
-    if (status == CDU_OK) status = paint_all(cairo, o, words, rows, heights, height, error);
-    if (status == CDU_OK) status = cdu_file_begin(o->out, temporary, error);
-    if (status == CDU_OK) {
-        cairo_status_t wrote = cairo_surface_write_to_png(surface, temporary);
-        if (wrote != CAIRO_STATUS_SUCCESS) {
-            cdu_file_discard(temporary);
-            status = cdu_fail(error, CDU_CANNOT_WRITE, "%s: cannot be written: %s", o->out, cairo_status_to_string(wrote));
-        } else {
-            status = cdu_file_commit(temporary, o->out, error);
-        }
-    }
-    cairo_destroy(cairo);
-    cairo_surface_destroy(surface);
-    return status;
+    cdu_picture picture;
+    CDU_TRY(cdu_picture_begin(&picture, width, height, error));
+    cdu_status status = paint_all(picture.cairo, o, words, rows, heights, height, error);
+    return cdu_picture_end(&picture, o->out, status, error);
 }
 
 static cdu_status take_columns(overview *o, const char *columns, cdu_error *error)

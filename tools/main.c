@@ -31,6 +31,7 @@ static const command commands[] = {
     {"annotations", "shows what annotation files hold and how it maps to a study's classes; converts them", cmd_annotations, false},
     {"phantom", "makes procedural slides with exact masks, to try everything without data", cmd_phantom, false},
     {"train", "trains a network on the slides of a study", cmd_train, true},
+    {"augment", "draws what augmentation does to training tiles: before and after, with labels", cmd_augment, false},
     {"evaluate", "scores a model on the test slides of a study", cmd_evaluate, false},
     {"segment", "segments a slide: label map, polygons, overlay", cmd_segment, false},
     {"compare", "tells how far two label maps of one slide agree", cmd_compare, false},

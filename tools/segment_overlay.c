@@ -1,12 +1,11 @@
 /* segment_overlay.c: see segment_overlay.h. PNG through cairo. */
 #include "tools/segment_overlay.h"
 
-#include <cairo.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/base/file.h"
 #include "core/base/memory.h"
+#include "tools/picture.h"
 
 enum { BAND = 64 };
 static const double TINT = 0.30, OUTLINE = 0.85;
@@ -97,7 +96,6 @@ static cdu_status paint(const cdu_overlay *o, cdu_slide *slide, cairo_surface_t 
 
 cdu_status cdu_overlay_write(const cdu_overlay *o, cdu_slide *slide, const char *path, cdu_error *error)
 {
-    char temporary[CDU_PATH_LIMIT];
     cairo_surface_t *surface = cairo_image_surface_create(CAIRO_FORMAT_RGB24, (int)o->columns, (int)o->rows);
     cdu_status status = CDU_OK;
     if (cairo_surface_status(surface) != CAIRO_STATUS_SUCCESS)
@@ -105,16 +103,7 @@ cdu_status cdu_overlay_write(const cdu_overlay *o, cdu_slide *slide, const char 
     cairo_surface_flush(surface);
     if (status == CDU_OK) status = paint(o, slide, surface, error);
     cairo_surface_mark_dirty(surface);
-    if (status == CDU_OK) status = cdu_file_begin(path, temporary, error);
-    if (status == CDU_OK) {
-        cairo_status_t wrote = cairo_surface_write_to_png(surface, temporary);
-        if (wrote == CAIRO_STATUS_SUCCESS) {
-            status = cdu_file_commit(temporary, path, error);
-        } else {
-            status = cdu_fail(error, CDU_CANNOT_WRITE, "%s: cannot be written: %s", path, cairo_status_to_string(wrote));
-            cdu_file_discard(temporary);
-        }
-    }
+    if (status == CDU_OK) status = cdu_picture_write(surface, path, error);
     cairo_surface_destroy(surface);
     return status;
 }

@@ -47,7 +47,7 @@ Test(program, help_and_version)
     cr_assert_eq(run("--version"), 0);
     cr_assert_str_eq(output, "cdunet 0.1.0\n");
     cr_assert_eq(run("help"), 0);
-    static const char *const commands[] = {"devices", "phantom", "train", "evaluate", "segment"};
+    static const char *const commands[] = {"devices", "phantom", "train", "augment", "evaluate", "segment"};
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) cr_assert(strstr(output, commands[i]));
     cr_assert_str_empty(complaint);
 }
