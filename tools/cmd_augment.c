@@ -1,5 +1,6 @@
 /* cmd_augment.c: cdunet augment: a sheet of training tiles before and after augmentation, with their labels, as the device makes them: the
  * operator, the draws and the tiles are those of training. A row a tile; a column each part alone, or several draws of one part. */
+#include <cairo.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stddef.h>

@@ -1,6 +1,7 @@
 /* picture.c: see picture.h. */
 #include "tools/picture.h"
 
+#include <cairo.h>
 #include <string.h>
 
 #include "core/base/file.h"

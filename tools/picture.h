@@ -2,11 +2,14 @@
 #ifndef CDU_TOOLS_PICTURE_H
 #define CDU_TOOLS_PICTURE_H
 
-#include <cairo.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "cdunet/error.h"
+
+/* as in cairo.h, so that this header needs none of its folders */
+typedef struct _cairo cairo_t;
+typedef struct _cairo_surface cairo_surface_t;
 
 typedef struct { cairo_surface_t *surface; cairo_t *cairo; } cdu_picture;
 

@@ -1,6 +1,7 @@
 /* segment_overlay.c: see segment_overlay.h. PNG through cairo. */
 #include "tools/segment_overlay.h"
 
+#include <cairo.h>
 #include <stdlib.h>
 #include <string.h>
 
