@@ -22,6 +22,7 @@ static const command commands[] = {
     {"infer", "an inference, and where its time goes", bench_cmd_infer},
     {"first", "time from a bare start to the first step, with cold and warm caches", bench_cmd_first},
     {"memory", "planned and seen memory", bench_cmd_memory},
+    {"tune", "finds the fastest convolutions for a device and writes a tune pack", bench_cmd_tune},
 };
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/ops/tuning.h"
+
 const cdu_conv_variant *const cdu_conv_variants[] = {&cdu_conv_winograd, &cdu_conv_gemm, &cdu_conv_direct, NULL};
 
 cdu_conv_problem cdu_conv_problem_of_sum(const cdu_lowering *l, const cdu_conv_sum *sum)
@@ -24,7 +26,7 @@ cdu_conv_problem cdu_conv_problem_of_gradient(const cdu_lowering *l, const cdu_c
                               .in_lanes = x->lanes, .out_lanes = d->lanes};
 }
 
-static const cdu_conv_variant *variant_named(const char *name)
+const cdu_conv_variant *cdu_conv_variant_named(const char *name)
 {
     for (uint32_t i = 0; cdu_conv_variants[i]; i++)
         if (!strcmp(cdu_conv_variants[i]->name, name)) return cdu_conv_variants[i];
@@ -36,7 +38,7 @@ cdu_status cdu_choice_parse(const char *text, cdu_choice *out, cdu_error *error)
     *out = (cdu_choice){0};
     size_t length = strcspn(text, ":");
     snprintf(out->variant, sizeof out->variant, "%.*s", (int)length, text);
-    if (!variant_named(out->variant) || length >= sizeof out->variant) {
+    if (!cdu_conv_variant_named(out->variant) || length >= sizeof out->variant) {
         char names[128] = "";
         for (uint32_t i = 0; cdu_conv_variants[i]; i++)
             snprintf(names + strlen(names), sizeof names - strlen(names), "%s%s", i ? ", " : "", cdu_conv_variants[i]->name);
@@ -46,7 +48,7 @@ cdu_status cdu_choice_parse(const char *text, cdu_choice *out, cdu_error *error)
     for (uint32_t i = 0; *at == ':'; i++) {
         char *end;
         unsigned long value = strtoul(at + 1, &end, 10);
-        if (i == CDU_SETTINGS || end == at + 1 || (*end && *end != ':') || value > UINT32_MAX)
+        if (i == CDU_SETTINGS || end == at + 1 || (*end && *end != ':') || value > CDU_SETTING_LIMIT)
             return cdu_fail(error, CDU_USAGE, "'%s' is no variant with up to %d numbers as in direct or gemm:64:32", text, CDU_SETTINGS);
         out->setting[i] = (uint32_t)value;
         at = end;
@@ -54,40 +56,71 @@ cdu_status cdu_choice_parse(const char *text, cdu_choice *out, cdu_error *error)
     return CDU_OK;
 }
 
-static bool usable(const cdu_lowering *l, const cdu_conv_problem *problem, const cdu_choice *choice, const cdu_conv_variant **out)
+const char *cdu_choice_text(const cdu_choice *choice, char out[CDU_CHOICE_TEXT])
 {
-    const cdu_conv_variant *variant = variant_named(choice->variant);
-    if (!variant || (variant->approximate && cdu_lowering_exact(l)) || !variant->fits(cdu_lowering_device(l), problem, choice)) return false;
-    *out = variant;
-    return true;
+    uint32_t settings = CDU_SETTINGS;
+    while (settings && !choice->setting[settings - 1]) settings--;
+    snprintf(out, CDU_CHOICE_TEXT, "%s", choice->variant);
+    for (uint32_t i = 0; i < settings; i++) snprintf(out + strlen(out), CDU_CHOICE_TEXT - strlen(out), ":%u", choice->setting[i]);
+    return out;
+}
+
+static bool usable(const cdu_device_info *device, const cdu_conv_problem *problem, const cdu_choice *choice, bool exact)
+{
+    const cdu_conv_variant *variant = cdu_conv_variant_named(choice->variant);
+    return variant && !(variant->approximate && exact) && variant->fits(device, problem, choice);
+}
+
+static _Thread_local const cdu_choice *given;
+static _Thread_local cdu_conv_observer *observer;
+static _Thread_local void *observing;
+
+void cdu_conv_force(const cdu_choice *choice)
+{
+    given = choice;
+}
+
+void cdu_conv_observe(cdu_conv_observer *seen, void *context)
+{
+    observer = seen;
+    observing = context;
+}
+
+cdu_status cdu_conv_default(const cdu_device_info *device, const cdu_conv_problem *problem, bool exact, cdu_choice *choice, cdu_error *error)
+{
+    for (uint32_t i = 0; cdu_conv_variants[i]; i++) {
+        *choice = (cdu_choice){0};
+        snprintf(choice->variant, sizeof choice->variant, "%s", cdu_conv_variants[i]->name);
+        if (usable(device, problem, choice, exact) && cdu_conv_variants[i]->preferred(device, problem)) return CDU_OK;
+    }
+    return cdu_fail(error, CDU_FAILED, "no variant fits a convolution of %u to %u lanes", problem->in_lanes, problem->out_lanes);
+}
+
+static cdu_status choose(const cdu_device_info *device, const cdu_conv_problem *problem, bool exact, cdu_choice *choice, cdu_error *error)
+{
+    const char *forced = getenv("CDUNET_VARIANT");
+    if (given) {
+        *choice = *given;
+        if (usable(device, problem, choice, exact)) return CDU_OK;
+        return cdu_conv_default(device, problem, exact, choice, error);
+    }
+    if (forced && *forced) {
+        CDU_TRY(cdu_choice_parse(forced, choice, error));
+        if (usable(device, problem, choice, exact)) return CDU_OK;
+    }
+    const cdu_choice *tuned = cdu_tune_find(device, problem);
+    if (tuned) *choice = *tuned;
+    if (tuned && usable(device, problem, choice, exact)) return CDU_OK;
+    return cdu_conv_default(device, problem, exact, choice, error);
 }
 
 cdu_status cdu_conv_choose(const cdu_lowering *l, const cdu_conv_problem *problem, const cdu_conv_variant **variant, cdu_choice *choice,
                            cdu_error *error)
 {
-    const char *forced = getenv("CDUNET_VARIANT");
-    if (forced && *forced) {
-        CDU_TRY(cdu_choice_parse(forced, choice, error));
-        if (usable(l, problem, choice, variant)) return CDU_OK;
-    }
-    for (uint32_t i = 0; cdu_conv_variants[i]; i++) {
-        *choice = (cdu_choice){0};
-        snprintf(choice->variant, sizeof choice->variant, "%s", cdu_conv_variants[i]->name);
-        if (usable(l, problem, choice, variant) && cdu_conv_variants[i]->preferred(cdu_lowering_device(l), problem)) return CDU_OK;
-    }
-    return cdu_fail(error, CDU_FAILED, "no variant fits a convolution of %u to %u lanes", problem->in_lanes, problem->out_lanes);
-}
-
-enum { CHOICE_WORDS = 64 };
-
-/* As cdu_choice_parse reads it; returns `out`. */
-static const char *choice_words(const cdu_choice *choice, char out[CHOICE_WORDS])
-{
-    uint32_t settings = CDU_SETTINGS;
-    while (settings && !choice->setting[settings - 1]) settings--;
-    snprintf(out, CHOICE_WORDS, "%s", choice->variant);
-    for (uint32_t i = 0; i < settings; i++) snprintf(out + strlen(out), CHOICE_WORDS - strlen(out), ":%u", choice->setting[i]);
-    return out;
+    if (observer) observer(observing, problem);
+    CDU_TRY(choose(cdu_lowering_device(l), problem, cdu_lowering_exact(l), choice, error));
+    *variant = cdu_conv_variant_named(choice->variant);
+    return CDU_OK;
 }
 
 cdu_status cdu_conv_append_sum(cdu_lowering *l, const cdu_node *node, const char *pass, const cdu_conv_sum *sum, cdu_error *error)
@@ -96,8 +129,8 @@ cdu_status cdu_conv_append_sum(cdu_lowering *l, const cdu_node *node, const char
     const cdu_conv_variant *variant;
     cdu_choice choice;
     CDU_TRY(cdu_conv_choose(l, &problem, &variant, &choice, error));
-    char words[CHOICE_WORDS];
-    cdu_lowering_mark(l, pass, choice_words(&choice, words));
+    char words[CDU_CHOICE_TEXT];
+    cdu_lowering_mark(l, pass, cdu_choice_text(&choice, words));
     cdu_status status = variant->sum(l, node, pass, sum, &choice, error);
     cdu_lowering_mark(l, NULL, NULL);
     return status;
@@ -109,8 +142,8 @@ cdu_status cdu_conv_append_gradient(cdu_lowering *l, const cdu_node *node, const
     const cdu_conv_variant *variant;
     cdu_choice choice;
     CDU_TRY(cdu_conv_choose(l, &problem, &variant, &choice, error));
-    char words[CHOICE_WORDS];
-    cdu_lowering_mark(l, "weight gradient", choice_words(&choice, words));
+    char words[CDU_CHOICE_TEXT];
+    cdu_lowering_mark(l, "weight gradient", cdu_choice_text(&choice, words));
     cdu_status status = variant->gradient(l, node, g, &choice, error);
     cdu_lowering_mark(l, NULL, NULL);
     return status;

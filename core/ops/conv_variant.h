@@ -9,7 +9,7 @@
 
 #include "core/ops/conv_common.h"
 
-enum { CDU_SETTINGS = 4 };
+enum { CDU_SETTINGS = 4, CDU_SETTING_LIMIT = 1 << 20 };
 
 /* A variant and its settings, whose meaning and order are the variant's; 0 leaves a setting to it. */
 typedef struct { char variant[16]; uint32_t setting[CDU_SETTINGS]; } cdu_choice;
@@ -45,14 +45,28 @@ extern const cdu_conv_variant cdu_conv_winograd;
 /* An implicit product of matrices in local memory, for GPUs. */
 extern const cdu_conv_variant cdu_conv_gemm;
 extern const cdu_conv_variant *const cdu_conv_variants[]; /* null-terminated, in the order in which defaults are looked for */
+/* Null where there is none of that name. */
+const cdu_conv_variant *cdu_conv_variant_named(const char *name);
 
 cdu_conv_problem cdu_conv_problem_of_sum(const cdu_lowering *, const cdu_conv_sum *);
 cdu_conv_problem cdu_conv_problem_of_gradient(const cdu_lowering *, const cdu_conv_gradient *);
 
+/* What is taken where nobody asks for anything: the variant, without settings. */
+cdu_status cdu_conv_default(const cdu_device_info *, const cdu_conv_problem *, bool exact, cdu_choice *, cdu_error *);
 /* The variant that will be taken for a problem, and its settings. CDU_USAGE where CDUNET_VARIANT names none. */
 cdu_status cdu_conv_choose(const cdu_lowering *, const cdu_conv_problem *, const cdu_conv_variant **, cdu_choice *, cdu_error *);
 
-/* "name" or "name:setting:setting..." into a choice. CDU_USAGE with the names there are. */
+/* For this thread's next lowerings, instead of CDUNET_VARIANT and tune packs: the choice, where it fits, else defaults; null: as before.
+ * Whoever tunes compares the two. */
+void cdu_conv_force(const cdu_choice *);
+/* Tells every problem that this thread's next lowerings choose for; null ends it. */
+typedef void cdu_conv_observer(void *context, const cdu_conv_problem *);
+void cdu_conv_observe(cdu_conv_observer *, void *context);
+
+/* "name" or "name:setting:setting..." into a choice, each setting at most CDU_SETTING_LIMIT. CDU_USAGE with the names there are. */
 cdu_status cdu_choice_parse(const char *text, cdu_choice *, cdu_error *);
+/* The same text back, without zeros at the end; returns `out`. */
+enum { CDU_CHOICE_TEXT = 64 };
+const char *cdu_choice_text(const cdu_choice *, char out[CDU_CHOICE_TEXT]);
 
 #endif

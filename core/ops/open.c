@@ -3,10 +3,13 @@
 
 #include <stdio.h>
 
+#include "core/ops/tuning.h"
+
 cdu_status cdu_open_device(const char *name, bool timed, cdu_gpu *out, cdu_error *error)
 {
     CDU_TRY(cdu_gpu_open(name, timed, false, out, error));
-    cdu_status status = cdu_ops_self_test(out, error);
+    cdu_status status = cdu_tune_load(&out->info, error);
+    if (status == CDU_OK) status = cdu_ops_self_test(out, error);
     if (status != CDU_OK) cdu_gpu_close(out);
     return status;
 }

@@ -1,0 +1,87 @@
+/* tune.h: what the parts of `cdunet-bench tune` share. The tuner's own process opens no device: whatever touches a driver runs in a child
+ * process with a deadline (tune_child.c), so that a kernel that hangs or ends its process costs one candidate. What a child does: tune_try.c,
+ * tune_check.c. What was tried is written down before and after (tune_journal.c). The search itself: cmd_tune.c. */
+#ifndef CDU_BENCH_TUNE_H
+#define CDU_BENCH_TUNE_H
+
+#include "core/base/file.h"
+#include "core/graph/program.h"
+#include "core/ops/tuning.h"
+
+/* ---- children ---- */
+
+typedef enum { TUNE_ANSWERED, TUNE_HUNG, TUNE_DIED, TUNE_STUCK } tune_end;  /* STUCK: hung, and cannot be ended */
+
+/* Runs work(request, answer) in a child, which writes `size` bytes of answer; ends it after `seconds`. `why` says in words what became
+ * of it where that is not TUNE_ANSWERED. Children end with their parent. */
+typedef void tune_work(const void *request, void *answer);
+cdu_status tune_child(tune_work *work, const void *request, void *answer, size_t size, double seconds, tune_end *end, char why[192],
+                      cdu_error *error);
+
+void tune_pause(long milliseconds);
+
+/* ---- problems ---- */
+
+/* A graph whose lowering solves the problem, and what goes in (x, and with *training the gradient of y) and comes out. */
+cdu_status tune_graph(const cdu_conv_problem *, cdu_graph **, cdu_value *x, cdu_value *y, bool *training, cdu_error *);
+/* The steps [first, last) of that graph's lowering that solve the problem, with what cdu_conv_force says. */
+cdu_status tune_steps(const cdu_conv_problem *, const cdu_device_info *, const cdu_graph *, uint32_t *first, uint32_t *last, cdu_error *);
+/* "sum 3x3 1x512x512, 32-64 lanes" */
+enum { TUNE_TEXT = 96 };
+void tune_problem_text(const cdu_conv_problem *, char out[TUNE_TEXT]);
+
+/* ---- what children do ---- */
+
+enum { TUNE_PROBLEMS = 256 };
+
+typedef struct { char device[64]; uint32_t width, size, batch; } tune_network;
+
+/* The device, which has passed its self-test, and the convolutions of a training step and of inference there. */
+typedef struct {
+    cdu_status status;
+    cdu_error error;
+    cdu_device_info info;
+    char id[24];
+    cdu_conv_problem problems[TUNE_PROBLEMS];
+    uint32_t times[TUNE_PROBLEMS], count;
+} tune_description;
+tune_work tune_describe;        /* of a tune_network */
+
+/* Is the candidate right, and how fast beside `standard`? `reference`: the direct variant can be trusted, and is compared with. */
+typedef struct {
+    char device[64];
+    cdu_conv_problem problem;
+    cdu_choice candidate, standard;
+    bool reference;
+} tune_trial;
+typedef struct {
+    cdu_status status;          /* CDU_BAD_DATA: it computes wrong */
+    cdu_error error;
+    double ms, standard_ms;     /* medians of alternating runs */
+} tune_verdict;
+tune_work tune_try;             /* of a tune_trial */
+
+/* The candidate's check: small shapes with odd tails against plain loops in double precision, in concatenations and adding up, and the
+ * problem itself at corners, edges and other places against the loops and everywhere against the direct variant. CDU_BAD_DATA with words
+ * where it computes wrong. */
+cdu_status tune_check(const cdu_gpu *gpu, const tune_trial *trial, cdu_error *error);
+
+/* ---- the journal ---- */
+
+typedef struct tune_journal tune_journal;
+typedef enum { TUNE_NEW, TUNE_KEPT, TUNE_REFUSED } tune_state;
+
+/* Opens or begins the journal at `path`, for one device, driver and set of kernels; one of something else begins anew. A try that was begun
+ * and neither ended nor taken back ended the machine or the tuner: it is refused. */
+cdu_status tune_journal_open(const char *path, const cdu_device_info *device, tune_journal **out, cdu_error *error);
+void tune_journal_close(tune_journal *journal);
+/* What is known of a problem and a choice: *share of the standard's time where it was kept, `why` where it was refused. */
+tune_state tune_journal_look(const tune_journal *journal, const cdu_conv_problem *, const cdu_choice *, double *share, const char **why);
+/* On disk before this returns. */
+cdu_status tune_journal_begin(tune_journal *journal, const cdu_conv_problem *, const cdu_choice *, cdu_error *error);
+cdu_status tune_journal_keep(tune_journal *journal, const cdu_conv_problem *, const cdu_choice *, double share, cdu_error *error);
+cdu_status tune_journal_refuse(tune_journal *journal, const cdu_conv_problem *, const cdu_choice *, const char *why, cdu_error *error);
+/* Neither: it is tried another time. */
+cdu_status tune_journal_take_back(tune_journal *journal, const cdu_conv_problem *, const cdu_choice *, cdu_error *error);
+
+#endif
