@@ -1,6 +1,7 @@
 /* cmd_tune.c: `cdunet-bench tune`: the search for the fastest right way to compute each convolution of the network on a device. Problems
  * with much work and their variants' first candidates come first; each is tried in a child process (tune.h). What is found goes into a tune
  * pack (core/ops/tuning.h), what was tried into a journal beside it, so that a search can be ended at any time and gone on with. */
+#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +17,7 @@
 #include "core/base/stop.h"
 #include "tools/options.h"
 
-enum { CANDIDATES = 64, PROBES = 3, PROBE_PAUSE_SECONDS = 3, DESCRIBE_SECONDS = 120 };
+enum { CANDIDATES = 64, PROBES = 3, PROBE_PAUSE_SECONDS = 3, DESCRIBE_SECONDS = 120, STEP_SECONDS = 180 };
 static const double GAIN = 0.98;        /* of the default's time: less than that is noise */
 
 typedef struct { uint32_t problem; cdu_choice choice; double weight; uint64_t steps; } task;
@@ -56,16 +57,15 @@ static cdu_status steps_of(const cdu_device_info *device, const cdu_conv_problem
     cdu_graph *graph = NULL;
     cdu_plan *plan = NULL;
     cdu_value x, y;
-    uint32_t first = 0, last = 0;
     bool training = false;
     *out = 0;
     cdu_status status = tune_graph(problem, &graph, &x, &y, &training, error);
     cdu_conv_force(choice);
-    if (status == CDU_OK) status = tune_steps(problem, device, graph, &first, &last, error);
     if (status == CDU_OK) status = cdu_plan_create(graph, device, &(cdu_plan_options){.training = training, .quiet = true}, &plan, error);
     cdu_conv_force(NULL);
-    for (uint32_t i = first; status == CDU_OK && i < last; i++) {
+    for (uint32_t i = 0; status == CDU_OK && i < cdu_plan_drafts(plan); i++) {
         const cdu_draft *draft = cdu_plan_draft(plan, i);
+        if (!tune_solves(problem, draft)) continue;
         *out = XXH64(draft->kernel, strlen(draft->kernel), *out);
         *out = XXH64(draft->defines, strlen(draft->defines), *out);
         *out = XXH64(draft->param, sizeof draft->param, *out);
@@ -276,6 +276,51 @@ static void print_pack(const search *s, const cdu_tune_pack *pack)
            s->count - s->tried - s->known);
 }
 
+/* The network's training step with the pack beside the one with defaults. *good: the pack is worth having. */
+static cdu_status try_step(search *s, const char *path, bool *good, cdu_error *error)
+{
+    tune_step_trial trial = {.network = s->network};
+    tune_step_verdict v = {0};
+    tune_end end;
+    char why[192] = "";
+    snprintf(trial.pack, sizeof trial.pack, "%s", path);
+    CDU_TRY(tune_child(tune_step, &trial, &v, sizeof v, STEP_SECONDS + s->deadline, &end, why, error));
+    *good = false;
+    printf("\na training step, %u x %u x %u, width %u: ", s->network.batch, s->network.size, s->network.size, s->network.width);
+    if (end != TUNE_ANSWERED) {
+        printf("with all of these together it %s\n", why);
+    } else if (v.status != CDU_OK) {
+        *good = v.status == CDU_TRY_AGAIN;      /* no memory for two of them */
+        printf("not measured: %s\n", v.error.words);
+    } else {
+        bool right = fabs(v.loss[1] - v.loss[0]) <= 1e-3 * fabs(v.loss[0]) + 1e-4;
+        *good = right && v.ms[1].median <= v.ms[0].median;
+        printf("%.1f ms with defaults (%.1f to %.1f), %.1f ms with these (%.1f to %.1f): %.1f %% of the time\n", v.ms[0].median, v.ms[0].min,
+               v.ms[0].max, v.ms[1].median, v.ms[1].min, v.ms[1].max, 100 * v.ms[1].median / v.ms[0].median);
+        if (!right) printf("its loss is %.6g with defaults and %.6g with these\n", v.loss[0], v.loss[1]);
+    }
+    return CDU_OK;
+}
+
+/* A pack takes its place only where the step as a whole gains by it; what was there before stays otherwise. */
+static cdu_status place_pack(search *s, cdu_tune_pack *pack, cdu_error *error)
+{
+    char temporary[CDU_PATH_LIMIT];
+    bool good = false;
+    if (!pack->count) return printf("no convolution gains 2 %% over the defaults: no pack is written\n"), CDU_OK;
+    CDU_TRY(cdu_file_begin(s->pack, temporary, error));
+    cdu_status status = cdu_tune_write(temporary, pack, error);
+    if (status == CDU_OK) status = try_step(s, temporary, &good, error);
+    if (status != CDU_OK || !good) {
+        cdu_file_discard(temporary);
+        if (status == CDU_OK) printf("%s is not written, since the step does not gain\n", s->pack);
+        return status;
+    }
+    CDU_TRY(cdu_file_commit(temporary, s->pack, error));
+    printf("%s: %zu convolutions differ from the defaults\n", s->pack, pack->count);
+    return CDU_OK;
+}
+
 static cdu_status write_pack(search *s, cdu_error *error)
 {
     cdu_tune_pack pack = {.vector_width = s->device.info.vector_width};
@@ -284,9 +329,8 @@ static cdu_status write_pack(search *s, cdu_error *error)
     cdu_status status = CDU_OK;
     for (uint32_t p = 0; p < s->device.count && status == CDU_OK; p++) status = add_best(s, p, &pack, error);
     if (status == CDU_OK) status = add_refusals(s, &pack, error);
-    if (status == CDU_OK) status = cdu_tune_write(s->pack, &pack, error);
     if (status == CDU_OK) print_pack(s, &pack);
-    if (status == CDU_OK) printf("%s: %zu convolutions differ from the defaults\n", s->pack, pack.count);
+    if (status == CDU_OK) status = place_pack(s, &pack, error);
     cdu_tune_free(&pack);
     return status;
 }

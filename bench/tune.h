@@ -4,6 +4,7 @@
 #ifndef CDU_BENCH_TUNE_H
 #define CDU_BENCH_TUNE_H
 
+#include "bench/report.h"
 #include "core/base/file.h"
 #include "core/graph/program.h"
 #include "core/ops/tuning.h"
@@ -24,8 +25,8 @@ void tune_pause(long milliseconds);
 
 /* A graph whose lowering solves the problem, and what goes in (x, and with *training the gradient of y) and comes out. */
 cdu_status tune_graph(const cdu_conv_problem *, cdu_graph **, cdu_value *x, cdu_value *y, bool *training, cdu_error *);
-/* The steps [first, last) of that graph's lowering that solve the problem, with what cdu_conv_force says. */
-cdu_status tune_steps(const cdu_conv_problem *, const cdu_device_info *, const cdu_graph *, uint32_t *first, uint32_t *last, cdu_error *);
+/* Whether a step of that graph's lowering is one of those that solve the problem. */
+bool tune_solves(const cdu_conv_problem *, const cdu_draft *);
 /* "sum 3x3 1x512x512, 32-64 lanes" */
 enum { TUNE_TEXT = 96 };
 void tune_problem_text(const cdu_conv_problem *, char out[TUNE_TEXT]);
@@ -60,6 +61,16 @@ typedef struct {
     double ms, standard_ms;     /* medians of alternating runs */
 } tune_verdict;
 tune_work tune_try;             /* of a tune_trial */
+
+/* A training step with defaults and with a pack, alternating. */
+typedef struct { tune_network network; char pack[CDU_PATH_LIMIT]; } tune_step_trial;
+typedef struct {
+    cdu_status status;
+    cdu_error error;
+    bench_spread ms[2];         /* defaults, pack */
+    double loss[2];
+} tune_step_verdict;
+tune_work tune_step;            /* of a tune_step_trial */
 
 /* The candidate's check: small shapes with odd tails against plain loops in double precision, in concatenations and adding up, and the
  * problem itself at corners, edges and other places against the loops and everywhere against the direct variant. CDU_BAD_DATA with words

@@ -1,9 +1,10 @@
-/* tune_try.c: what the tuner's children do: describe the device and the network's convolutions, try a candidate. */
+/* tune_try.c: what the tuner's children do: describe the device and the network's convolutions, try a candidate, time a training step. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench/network.h"
 #include "bench/tune.h"
 #include "core/base/memory.h"
 #include "core/base/progress.h"
@@ -13,7 +14,7 @@
 #include "core/ops/ops.h"
 
 enum { ROUNDS_LEAST = 5, ROUNDS_MOST = 25 };
-static const double ROUNDS_SECONDS = 0.5;
+static const double ROUNDS_SECONDS = 0.5, STEP_SECONDS = 20;
 
 /* ---- the device and the network ---- */
 
@@ -62,7 +63,7 @@ void tune_describe(const void *request, void *answer)
 typedef struct {
     cdu_graph *graph;
     cdu_program *program;
-    uint32_t first, last;       /* the steps of the problem's pass */
+    const cdu_conv_problem *problem;
 } timed_program;
 
 static cdu_status fill_value(timed_program *t, cdu_value value, bool gradient, cdu_error *error)
@@ -92,10 +93,9 @@ static cdu_status begin_timed(const cdu_conv_problem *p, const cdu_gpu *gpu, con
     cdu_value x, y;
     bool training;
     CDU_TRY(tune_graph(p, &t->graph, &x, &y, &training, error));
+    t->problem = p;
     cdu_conv_force(choice);
-    cdu_status status = tune_steps(p, &gpu->info, t->graph, &t->first, &t->last, error);
-    if (status == CDU_OK)
-        status = cdu_program_create(t->graph, gpu, &(cdu_plan_options){.training = training, .quiet = true}, &t->program, error);
+    cdu_status status = cdu_program_create(t->graph, gpu, &(cdu_plan_options){.training = training, .quiet = true}, &t->program, error);
     cdu_conv_force(NULL);
     if (status == CDU_OK) status = fill_value(t, x, false, error);
     if (status == CDU_OK) status = fill_value(t, cdu_graph_find(t->graph, "conv.weight"), false, error);
@@ -108,20 +108,9 @@ static cdu_status run_timed(timed_program *t, uint64_t *nanoseconds, double *ms,
     CDU_TRY(cdu_program_run(t->program, NULL, 0, error));
     CDU_TRY(cdu_program_times(t->program, nanoseconds, error));
     *ms = 0;
-    for (uint32_t i = t->first; i < t->last; i++) *ms += (double)nanoseconds[i] * 1e-6;
+    for (uint32_t i = 0; i < cdu_program_steps(t->program); i++)
+        if (tune_solves(t->problem, cdu_program_draft(t->program, i))) *ms += (double)nanoseconds[i] * 1e-6;
     return CDU_OK;
-}
-
-static int by_size(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return x < y ? -1 : x > y;
-}
-
-static double median(double *values, uint32_t count)
-{
-    qsort(values, count, sizeof *values, by_size);
-    return count % 2 ? values[count / 2] : (values[count / 2 - 1] + values[count / 2]) / 2;
 }
 
 /* One after the other, each round in the other order. */
@@ -140,7 +129,7 @@ static cdu_status alternate(timed_program both[2], double ms[2], cdu_error *erro
         }
         rounds++;
     }
-    for (uint32_t i = 0; i < 2 && status == CDU_OK; i++) ms[i] = median(times[i], rounds);
+    for (uint32_t i = 0; i < 2 && status == CDU_OK; i++) ms[i] = bench_spread_of(times[i], rounds).median;
     free(nanoseconds);
     return status;
 }
@@ -169,4 +158,56 @@ void tune_try(const void *request, void *answer)
     cdu_tune_place("off");
     v->status = cdu_gpu_open(trial->device, true, true, &gpu, &v->error);
     if (v->status == CDU_OK) v->status = try_on(&gpu, trial, v, &v->error);
+}
+
+/* ---- a training step ---- */
+
+/* Rate 0: the weights stay as they are. */
+static cdu_status run_step(bench_network *net, double *ms, double *loss, cdu_error *error)
+{
+    static const uint32_t patch[CDU_PATCH_BYTES / 4];
+    float results[4];
+    double began = cdu_seconds();
+    CDU_TRY(cdu_program_run(net->program, patch, sizeof patch, error));
+    *ms = 1e3 * (cdu_seconds() - began);
+    CDU_TRY(cdu_program_read(net->program, cdu_graph_find(net->graph, "loss"), results, error));
+    *loss = results[0];
+    return CDU_OK;
+}
+
+static cdu_status open_step(const tune_step_trial *trial, const cdu_gpu *gpu, const char *place, bench_network *net, cdu_error *error)
+{
+    const tune_network *n = &trial->network;
+    cdu_tune_place(place);
+    cdu_tune_forget();
+    CDU_TRY(cdu_tune_load(&gpu->info, error));
+    return bench_network_open(gpu, &(bench_network_settings){true, false, n->size, n->batch, n->width}, net, error);
+}
+
+static cdu_status step_on(const cdu_gpu *gpu, const tune_step_trial *trial, tune_step_verdict *v, cdu_error *error)
+{
+    bench_network nets[2] = {{0}};
+    double times[2][ROUNDS_MOST], now;
+    uint32_t rounds = 0;
+    cdu_status status = open_step(trial, gpu, "off", &nets[0], error);
+    if (status == CDU_OK) status = open_step(trial, gpu, trial->pack, &nets[1], error);
+    for (uint32_t i = 0; i < 2 && status == CDU_OK; i++) status = run_step(&nets[i], &now, &v->loss[i], error);
+    double began = cdu_seconds();
+    for (; status == CDU_OK && rounds < ROUNDS_MOST && (rounds < ROUNDS_LEAST || cdu_seconds() - began < STEP_SECONDS); rounds++)
+        for (uint32_t i = 0; i < 2 && status == CDU_OK; i++) {
+            uint32_t which = (i + rounds) % 2;
+            status = run_step(&nets[which], &times[which][rounds], &v->loss[which], error);
+        }
+    for (uint32_t i = 0; i < 2 && status == CDU_OK; i++) v->ms[i] = bench_spread_of(times[i], rounds);
+    for (uint32_t i = 0; i < 2; i++) bench_network_close(&nets[i]);
+    return status;
+}
+
+void tune_step(const void *request, void *answer)
+{
+    const tune_step_trial *trial = request;
+    tune_step_verdict *v = answer;
+    cdu_gpu gpu;
+    v->status = cdu_gpu_open(trial->network.device, false, true, &gpu, &v->error);
+    if (v->status == CDU_OK) v->status = step_on(&gpu, trial, v, &v->error);
 }
