@@ -51,7 +51,7 @@ struct cdu_lowering {
     size_t draft_count, draft_capacity;
     uint32_t *cuts;             /* a segment begins before these drafts */
     size_t cut_count, cut_capacity;
-    cdu_tensor patch, arenas[CDU_ARENAS];
+    cdu_tensor patch, verdict, arenas[CDU_ARENAS]; /* verdict: CDU_NO_TENSOR until asked for */
     uint64_t arena_elements[CDU_ARENAS];
     const uint8_t *keeping;     /* a cdu_keeping for each value; null: cdu_value_keeping_at_first */
     bool backward;

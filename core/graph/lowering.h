@@ -71,6 +71,9 @@ cdu_status cdu_lower_gradient_over(cdu_lowering *, cdu_value, cdu_value output, 
 cdu_status cdu_lower_scratch(cdu_lowering *, const char *label, uint64_t count, cdu_tensor *, cdu_error *);
 /* The 256 bytes that the host gives with each run. */
 cdu_tensor cdu_lower_patch(cdu_lowering *);
+/* CDU_VERDICT_WORDS words that the host reads after each run, cdu_program_verdict: what the update made of the gradients. */
+enum { CDU_VERDICT_WORDS = 4 };
+cdu_status cdu_lower_verdict(cdu_lowering *, cdu_tensor *, cdu_error *);
 /* The flat arenas, for the update: */
 typedef enum { CDU_ARENA_PARAMETERS, CDU_ARENA_GRADIENTS, CDU_ARENA_MOMENTUM, CDU_ARENA_STATES, CDU_ARENAS } cdu_arena;
 cdu_tensor cdu_lower_arena(cdu_lowering *, cdu_arena);

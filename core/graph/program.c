@@ -323,6 +323,14 @@ cdu_status cdu_program_read(cdu_program *p, cdu_value value, void *dense, cdu_er
     return host_tensor(p, p->plan->lowering.values[value].forward, dense, false, cdu_graph_value(p->graph, value)->name, error);
 }
 
+cdu_status cdu_program_verdict(cdu_program *p, bool *updated, cdu_error *error)
+{
+    uint32_t words[CDU_VERDICT_WORDS];
+    CDU_TRY(host_tensor(p, p->plan->lowering.verdict, words, false, "verdict", error));
+    *updated = !words[0];
+    return CDU_OK;
+}
+
 /* One copy on the device, waited for: for arenas in memory that the host does not see. */
 static cdu_status copy_now(cdu_program *p, cdu_binding from, cdu_binding to, cdu_error *error)
 {

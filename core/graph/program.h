@@ -44,6 +44,10 @@ cdu_status cdu_program_run(cdu_program *, const void *patch, uint32_t bytes, cdu
 cdu_status cdu_program_submit(cdu_program *, const void *patch, uint32_t bytes, cdu_error *);
 cdu_status cdu_program_wait(cdu_program *, cdu_error *);
 
+/* Whether the last run's update took place: it does not where a gradient is not finite; weights and momentum are as before then, the
+ * gradients can be read. */
+cdu_status cdu_program_verdict(cdu_program *, bool *updated, cdu_error *);
+
 /* Nanoseconds of each step of the last run, on a device opened timed; labels and work by cdu_program_step. */
 uint32_t cdu_program_steps(const cdu_program *);
 const cdu_step *cdu_program_step(const cdu_program *, uint32_t);

@@ -121,6 +121,15 @@ cdu_tensor cdu_lower_patch(cdu_lowering *l)
     return l->patch;
 }
 
+cdu_status cdu_lower_verdict(cdu_lowering *l, cdu_tensor *out, cdu_error *error)
+{
+    cdu_tensor_record record = {.name = "verdict", .layout = dense_layout(CDU_VERDICT_WORDS), .place = CDU_PLACE_HOST_READS,
+                                .root = CDU_NO_TENSOR, .bytes = CDU_VERDICT_WORDS * 4};
+    if (l->verdict == CDU_NO_TENSOR) CDU_TRY(add_tensor(l, &record, &l->verdict, error));
+    *out = l->verdict;
+    return CDU_OK;
+}
+
 cdu_status cdu_lower_scratch(cdu_lowering *l, const char *label, uint64_t count, cdu_tensor *out, cdu_error *error)
 {
     if (!count || count > UINT32_MAX) return cdu_fail(error, CDU_FAILED, "%s: scratch of %llu elements", label, (unsigned long long)count);
@@ -381,6 +390,7 @@ cdu_status cdu_values_begin(cdu_lowering *l, cdu_error *error)
         l->values[v].keeping = l->keeping ? (cdu_keeping)l->keeping[v] : cdu_value_keeping_at_first(l->graph, (cdu_value)v);
     }
     for (int a = 0; a < CDU_ARENAS; a++) l->arenas[a] = CDU_NO_TENSOR;
+    l->verdict = CDU_NO_TENSOR;
     find_wanted_gradients(l);
     return lay_out_arenas(l, error);
 }

@@ -43,7 +43,8 @@ cdu_value cdu_cross_entropy(cdu_graph *, const char *name, cdu_value logits, cdu
 cdu_value cdu_softmax(cdu_graph *, const char *name, cdu_value logits);
 
 /* SGD with momentum over the flat arenas: v = momentum * v + g; w = w - rate * v, each product and sum rounded on its own, so
- * that equal inputs give equal bits on every driver. Patch data: struct cdu_sgd_patch. For cdu_plan_options.update. */
+ * that equal inputs give equal bits on every driver. Where some gradient is not finite nothing is changed, and
+ * cdu_program_verdict tells. Patch data: struct cdu_sgd_patch. For cdu_plan_options.update. */
 struct cdu_sgd_patch { float rate, momentum; };
 cdu_status cdu_sgd_update(cdu_lowering *, cdu_error *);
 

@@ -187,6 +187,29 @@ static float *arena(cdu_program *program, cdu_arena which)
     return f;
 }
 
+/* One gradient that is not finite, the last one or the first, keeps all weights and the momentum as they were. */
+static void check_gate(const cdu_gpu *gpu, cdu_program *program, cdu_value y, const float *seed)
+{
+    static const float bad[] = {NAN, INFINITY, -INFINITY, 1};
+    for (int i = 0; i < 4; i++) {
+        float spoilt[2 * 2 * 4];
+        bool updated = i < 3;
+        uint64_t bytes = cdu_program_arena_elements(program, CDU_ARENA_PARAMETERS) * 4;
+        memcpy(spoilt, seed, sizeof spoilt);
+        spoilt[i % 2 ? 15 : 0] = bad[i];
+        OK(cdu_program_write_gradient(program, y, spoilt, &error));
+        float *w = arena(program, CDU_ARENA_PARAMETERS), *v = arena(program, CDU_ARENA_MOMENTUM);
+        OK(cdu_program_run(program, &steps[0], sizeof steps[0], &error));
+        OK(cdu_program_verdict(program, &updated, &error));
+        float *new_w = arena(program, CDU_ARENA_PARAMETERS), *new_v = arena(program, CDU_ARENA_MOMENTUM);
+        bool same = !memcmp(w, new_w, bytes) && !memcmp(v, new_v, bytes);
+        cr_assert(updated == (i == 3) && same == (i < 3), "%s, bindings of %llu bytes, seed %g: updated %d, the same %d", gpu->id,
+                  (unsigned long long)gpu->info.largest_binding, (double)bad[i], updated, same);
+        float *all[] = {w, v, new_w, new_v};
+        for (size_t k = 0; k < sizeof all / sizeof *all; k++) free(all[k]);
+    }
+}
+
 static void check_update(const cdu_gpu *gpu, const cdu_graph *graph, cdu_value x, cdu_value y)
 {
     cdu_program *program;
@@ -217,6 +240,7 @@ static void check_update(const cdu_gpu *gpu, const cdu_graph *graph, cdu_value x
         float *all[] = {w, v, new_w, new_v, g};
         for (size_t k = 0; k < sizeof all / sizeof *all; k++) free(all[k]);
     }
+    check_gate(gpu, program, y, seed);
     free(numbers);
     cdu_program_destroy(program);
 }
