@@ -34,14 +34,15 @@ static void print_result(const cdu_train_options *options, const cdu_train_resul
     printf("steps %" PRIu64 ", epochs %" PRIu64 ", loss %.4f", result->steps, result->epochs, result->loss);
     if (result->best_f1 >= 0) printf(", best macro F1 %.4f at step %" PRIu64, result->best_f1, result->best_step);
     printf("\n%" PRIu64 " parameters, device memory %.1f MiB", result->parameters, (double)result->peak_bytes / 1048576);
-    if (result->seconds_per_step > 0) printf(", %.3f s a step", result->seconds_per_step);
+    if (result->seconds_per_step > 0)
+        printf(", %.3f s a step, device waits %.1f %%", result->seconds_per_step, 100 * result->device_waits);
     printf("\n");
 }
 
 cdu_status cmd_train(int argc, char **argv, cdu_error *error)
 {
     cdu_train_options o = {0};
-    uint64_t epochs = 0, batch = 0, width = 0, threads = 0;
+    uint64_t epochs = 0, batch = 0, width = 0, threads = 0, accumulate = 0;
     const cdu_option options[] = {
         {.name = "out",
          .letter = 'o',
@@ -71,6 +72,13 @@ cdu_status cmd_train(int argc, char **argv, cdu_error *error)
          .least = 1,
          .most = 65536,
          .help = "tiles a step; overrules the study"},
+        {.name = "accumulate",
+         .type = CDU_OPTION_UNSIGNED,
+         .value = &accumulate,
+         .argument = "N",
+         .least = 1,
+         .most = 65536,
+         .help = "do a batch in N parts, for less memory; overrules the study"},
         {.name = "max-steps",
          .type = CDU_OPTION_UNSIGNED,
          .value = &o.max_steps,
@@ -124,7 +132,7 @@ cdu_status cmd_train(int argc, char **argv, cdu_error *error)
     CDU_TRY(quote(argc, argv, &command, error)); /* before parsing, which reorders argv */
     cdu_status status = cdu_options_parse(&usage, argc, argv, &done, error);
     if (status == CDU_OK && !done) {
-        o.epochs = (uint32_t)epochs, o.batch = (uint32_t)batch, o.width = (uint32_t)width, o.threads = (uint32_t)threads;
+        o.epochs = (uint32_t)epochs, o.batch = (uint32_t)batch, o.width = (uint32_t)width, o.threads = (uint32_t)threads, o.accumulate = (uint32_t)accumulate;
         o.command = command;
         status = cdu_train(&o, &result, error);
         if (status == CDU_OK) print_result(&o, &result);

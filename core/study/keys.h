@@ -31,7 +31,9 @@
     D(train, momentum, "momentum", 0, 0.9999)                          \
     E(train, median_frequency, "class-weights", weights)               \
     E(train, mean_of_pixels, "loss-mean", mean)                        \
+    u(train, accumulate, "accumulate", 1, 65536)                       \
     u(train, validate_every, "validate-every", 1, 1000000)             \
+    u(train, early_stop, "early-stop", 0, 1000000)                     \
     E(train, keep_best_macro_f1, "keep-best", best)                    \
     U(train, seed, "seed", 0, 9223372036854775807.0)
 #define CDU_AUGMENT_KEYS(u, U, D, E)                                   \

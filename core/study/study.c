@@ -575,6 +575,7 @@ static void set_defaults(cdu_study *study)
     study->train.learning_rate_batch = 16;
     study->train.momentum = 0.9;
     study->train.median_frequency = true;
+    study->train.accumulate = 1;
     study->train.validate_every = 10;
     study->train.keep_best_macro_f1 = true;
     study->train.seed = 1;

@@ -75,7 +75,7 @@ cdu_status cdu_train_log_open(const char *folder, const cdu_study *study, bool r
     if (status == CDU_OK && !log->file)
         status = cdu_fail(error, CDU_CANNOT_WRITE, "%s: cannot be written: %s", log->path, strerror(errno));
     if (status == CDU_OK && (!append || ftell(log->file) == 0)) {
-        fputs("step,epoch,loss,learning rate,seconds,macro F1", log->file);
+        fputs("step,epoch,loss,learning rate,seconds,device waits,macro F1", log->file);
         for (size_t c = 0; c < study->class_count; c++) print_name(log->file, study->classes[c].name);
         fputc('\n', log->file);
         status = flush(log, error);
@@ -93,9 +93,9 @@ void cdu_train_log_close(cdu_train_log *log)
 }
 
 cdu_status cdu_train_log_step(cdu_train_log *log, uint64_t step, uint64_t epoch, double loss, double rate, double seconds,
-                              cdu_error *error)
+                              double waits, cdu_error *error)
 {
-    fprintf(log->file, "%" PRIu64 ",%" PRIu64 ",%.9g,%.9g,%.4f,", step, epoch, loss, rate, seconds);
+    fprintf(log->file, "%" PRIu64 ",%" PRIu64 ",%.9g,%.9g,%.4f,%.4f,", step, epoch, loss, rate, seconds, waits);
     for (uint32_t c = 0; c < log->classes; c++) fputc(',', log->file);
     fputc('\n', log->file);
     return flush(log, error);
@@ -112,7 +112,7 @@ static void print_score(FILE *file, double score)
 cdu_status cdu_train_log_validation(cdu_train_log *log, uint64_t step, uint64_t epoch, const cdu_confusion *confusion,
                                     double seconds, cdu_error *error)
 {
-    fprintf(log->file, "%" PRIu64 ",%" PRIu64 ",,,%.4f", step, epoch, seconds);
+    fprintf(log->file, "%" PRIu64 ",%" PRIu64 ",,,%.4f,", step, epoch, seconds);
     print_score(log->file, cdu_confusion_macro_f1(confusion));
     for (uint32_t c = 0; c < log->classes; c++) print_score(log->file, cdu_confusion_f1(confusion, c));
     fputc('\n', log->file);

@@ -1,4 +1,4 @@
-/* log.h: log.csv of a run: a row each step (loss, rate, seconds), and one after each validation (F1 of each class). */
+/* log.h: log.csv of a run: a row each step (loss, rate, seconds, and in how many of these the device had nothing to do), and one after each validation (F1 of each class). */
 #ifndef CDU_TRAIN_LOG_H
 #define CDU_TRAIN_LOG_H
 
@@ -14,7 +14,7 @@ cdu_status cdu_train_log_open(const char *folder, const cdu_study *study, bool r
 void cdu_train_log_close(cdu_train_log *log);
 /* CDU_CANNOT_WRITE with a full disk. */
 cdu_status cdu_train_log_step(cdu_train_log *log, uint64_t step, uint64_t epoch, double loss, double rate, double seconds,
-                              cdu_error *error);
+                              double waits, cdu_error *error);
 cdu_status cdu_train_log_validation(cdu_train_log *log, uint64_t step, uint64_t epoch, const cdu_confusion *confusion,
                                     double seconds, cdu_error *error);
 

@@ -18,6 +18,7 @@
 #include "core/ops/ops.h"
 #include "core/train/augment.h"
 #include "core/train/checkpoint.h"
+#include "core/train/fault.h"
 #include "core/train/folder.h"
 #include "core/train/loader.h"
 #include "core/train/log.h"
@@ -38,14 +39,15 @@ typedef struct {
     cdu_graph *graph;
     cdu_training_graph values;
     cdu_program *program;
-    cdu_augment *augment; /* of a batch's tiles; null where the study asks for none */
+    uint32_t part;        /* tiles that the device takes at once: a batch, or a whole part of it */
+    cdu_augment *augment; /* of a part's tiles; null where the study asks for none */
     cdu_loader *loader;
     cdu_train_log *log;
     cdu_segmenter *segmenter;
     size_t validation_slides;
     cdu_checkpoint state; /* its weights and momentum are those of the last save */
     uint64_t steps_per_epoch, first_step, last_step, saved_step;
-    double saved_at, train_seconds, timed_seconds;
+    double saved_at, train_seconds, timed_seconds, wait_seconds;
     uint64_t timed_steps;
     float loss;
     cdu_progress_bar bar;
@@ -79,6 +81,14 @@ static cdu_status read_study(run *r, cdu_error *error)
     if (o->seed_given) s->train.seed = o->seed;
     if (!s->train.epochs || !s->train.batch)
         return cdu_fail(error, CDU_USAGE, "%u epochs of batches of %u: both must be at least 1", s->train.epochs, s->train.batch);
+    if (o->accumulate) s->train.accumulate = o->accumulate;
+    if (s->train.batch % s->train.accumulate)
+        return cdu_fail(error, CDU_USAGE, "a batch of %u tiles cannot be done in %u equal parts: train.accumulate must divide train.batch",
+                        s->train.batch, s->train.accumulate);
+    if (s->train.early_stop && !s->train.keep_best_macro_f1)
+        return cdu_fail(error, CDU_BAD_DATA, "%s: train.early-stop: needs train.keep-best: macro-f1%s", s->path,
+                        s->slide_count ? " and annotated validation slides" : "");
+    r->part = s->train.batch / s->train.accumulate;
     return CDU_OK;
 }
 
@@ -113,14 +123,14 @@ static void settings_text(const run *r, char text[CDU_RUN_SETTINGS])
     snprintf(text, CDU_RUN_SETTINGS,
              "kind=%s width=%u depth=%u classes=%u cd-filters=%u,%u input=%s order=%s cd-order=%s mpp=%.17g size=%u batch=%u "
              "learning-rate=%.17g learning-rate-batch=%u momentum=%.17g median-frequency=%d loss-mean=%s seed=%" PRIu64 " flip=%d "
-             "hue=%.17g brightness=%.17g scale=%.17g noise=%.17g occlusion=%.17g rotate=%.17g shear=%.17g validate-every=%u tiles=%zu tile-index=%016" PRIx64,
+             "hue=%.17g brightness=%.17g scale=%.17g noise=%.17g occlusion=%.17g rotate=%.17g shear=%.17g accumulate=%u validate-every=%u tiles=%zu tile-index=%016" PRIx64,
              m->kind == CDU_MODEL_UNET ? "unet" : "cdunet", m->width, m->depth, m->classes, m->cd_filters[0], m->cd_filters[1],
              m->bgr ? "bgr" : "rgb", m->relu_before_batch_norm ? "relu-bn" : "bn-relu",
              m->cd_relu_before_batch_norm ? "relu-bn" : "bn-relu", s->tiles.mpp, s->tiles.size, s->train.batch,
              s->train.learning_rate, s->train.learning_rate_batch, s->train.momentum, s->train.median_frequency,
              s->train.mean_of_pixels ? "pixels" : "class-weights", s->train.seed, s->augment.flip, s->augment.hue,
              s->augment.brightness, s->augment.scale, s->augment.noise, s->augment.occlusion, s->augment.rotate, s->augment.shear,
-             s->train.validate_every, r->index.count, (uint64_t)hash);
+             s->train.accumulate, s->train.validate_every, r->index.count, (uint64_t)hash);
 }
 
 static cdu_status build_index(run *r, cdu_error *error)
@@ -167,10 +177,10 @@ static cdu_status build_program(run *r, cdu_error *error)
     cdu_log(CDU_LOG_INFO, "%s: %s", r->gpu.id, r->gpu.info.name);
     CDU_TRY(cdu_graph_create(&r->graph, error));
     bool augmented = cdu_augment_wanted(s);
-    CDU_TRY((augmented ? cdu_model_build_augmented : cdu_model_build_training)(r->graph, &s->model, s->train.batch, s->tiles.size,
+    CDU_TRY((augmented ? cdu_model_build_augmented : cdu_model_build_training)(r->graph, &s->model, r->part, s->tiles.size,
                                                                               s->tiles.size, s->train.mean_of_pixels, &r->values,
                                                                               error));
-    if (augmented) CDU_TRY(cdu_allocate(&r->augment, s->train.batch, sizeof *r->augment, error));
+    if (augmented) CDU_TRY(cdu_allocate(&r->augment, r->part, sizeof *r->augment, error));
     cdu_log(CDU_LOG_INFO, "%s of %" PRIu64 " parameters, batch of %u tiles", s->model.kind == CDU_MODEL_UNET ? "UNET" : "CD-UNET",
             cdu_model_parameters(&s->model), s->train.batch);
     CDU_TRY(create_program(r, error));
@@ -294,69 +304,79 @@ static cdu_status validate(run *r, cdu_error *error)
 
 /* ---- the loop ---- */
 
-/* Running statistics tell, in the order in which layers run, where values ceased to be finite: weights are all spoilt by then. */
-static const char *first_bad_tensor(run *r, cdu_weights *weights)
+/* Nothing has been updated, and a state with such statistics never reaches a checkpoint. */
+static cdu_status refuse_part(run *r, const cdu_batch *batch, uint32_t first, cdu_error *error)
 {
-    if (cdu_model_store(r->graph, r->program, weights, NULL) != CDU_OK) return "unknown";
-    for (size_t i = 0; i < weights->count; i++) {
-        const cdu_weight *weight = &weights->items[i];
-        if (!strstr(weight->name, ".running_")) continue;
-        for (uint32_t k = 0; k < weight->dims[0]; k++)
-            if (!isfinite(weight->data[k])) return weight->name;
-    }
-    return "out, the logits";
-}
-
-/* The update has been done by then, with what made the loss so; but such weights never reach a checkpoint. */
-static cdu_status refuse_loss(run *r, const cdu_batch *batch, cdu_error *error)
-{
-    char text[400] = "";
-    cdu_weights weights = {0};
-    for (uint32_t i = 0; i < r->study->train.batch; i++) {
+    char text[400] = "", tensor[CDU_FAULT_WORDS];
+    cdu_first_not_finite(r->graph, r->program, (double)r->loss, tensor);
+    for (uint32_t i = first; i < first + r->part; i++) {
         const cdu_tile *tile = &r->index.tiles[batch->tiles[i]];
         size_t used = strlen(text);
-        snprintf(text + used, sizeof text - used, "%s%s at (%" PRId64 ", %" PRId64 ")", i ? ", " : "",
+        snprintf(text + used, sizeof text - used, "%s%s at (%" PRId64 ", %" PRId64 ")", i > first ? ", " : "",
                  r->study->slides[tile->slide].slide, tile->x, tile->y);
     }
-    cdu_fail(error, CDU_FAILED,
-             "step %" PRIu64
-             ": the loss is %g, the first tensor not finite is %s; the last good checkpoint is kept; lower the learning rate, or "
-             "look at the step's tiles: %s",
-             batch->step + 1, (double)r->loss, first_bad_tensor(r, &weights), text);
-    cdu_weights_free(&weights);
-    return CDU_FAILED;
+    return cdu_fail(error, CDU_FAILED,
+                    "step %" PRIu64 ": the loss is %g, the first tensor not finite is %s; nothing was updated, the last good checkpoint "
+                    "is kept; lower the learning rate, or look at the step's tiles: %s",
+                    batch->step + 1, (double)r->loss, tensor, text);
 }
 
-static cdu_status give(run *r, const cdu_batch *batch, cdu_error *error)
+/* Tiles [first, first + part) of the batch, with what augmentation does to them. */
+static cdu_status give(run *r, const cdu_batch *batch, uint32_t first, cdu_error *error)
 {
-    CDU_TRY(cdu_program_write(r->program, r->values.tile, batch->pixels, error));
+    size_t area = (size_t)r->index.size * r->index.size;
+    CDU_TRY(cdu_program_write(r->program, r->values.tile, batch->pixels + first * area, error));
     if (!r->augment) return CDU_OK;
-    for (uint32_t i = 0; i < r->study->train.batch; i++)
-        cdu_augment_draw(r->study, r->study->train.seed, batch->epoch, batch->asked[i], r->index.size, &r->augment[i]);
+    for (uint32_t i = 0; i < r->part; i++)
+        cdu_augment_draw(r->study, r->study->train.seed, batch->epoch, batch->asked[first + i], r->index.size, &r->augment[i]);
     return cdu_program_write(r->program, r->values.augment, r->augment, error);
+}
+
+/* A part of a batch: its gradients are added up in the momentum, the last part moves the weights. With p parts the momentum is p times
+ * that of the mean, so the rate is divided. */
+static cdu_status run_part(run *r, const cdu_batch *batch, uint32_t first, double rate, double *busy, cdu_error *error)
+{
+    const cdu_study *s = r->study;
+    uint32_t parts = s->train.batch / r->part;
+    bool last = first + r->part == s->train.batch;
+    struct cdu_sgd_patch patch = {last ? (float)(rate / parts) : 0, first ? 1 : (float)s->train.momentum};
+    float loss[4];
+    bool updated;
+    CDU_TRY(give(r, batch, first, error));
+    double began = cdu_seconds();
+    CDU_TRY(cdu_program_run(r->program, &patch, sizeof patch, error));
+    *busy += cdu_seconds() - began;
+    CDU_TRY(cdu_program_read(r->program, r->values.loss, loss, error));
+    CDU_TRY(cdu_program_verdict(r->program, &updated, error));
+    bool fine = isfinite(loss[0]) && updated;
+    r->loss = fine ? r->loss + loss[0] / (float)parts : loss[0];
+    return fine ? CDU_OK : refuse_part(r, batch, first, error);
 }
 
 static cdu_status one_step(run *r, cdu_error *error)
 {
-    const cdu_study *s = r->study;
     cdu_batch batch;
-    float loss[4];
-    double began = cdu_seconds(), rate = cdu_learning_rate(s);
-    struct cdu_sgd_patch patch = {(float)rate, (float)s->train.momentum};
+    double began = cdu_seconds(), rate = cdu_learning_rate(r->study), busy = 0;
     CDU_TRY(cdu_loader_next(r->loader, &batch, error));
-    CDU_TRY(give(r, &batch, error));
-    CDU_TRY(cdu_program_run(r->program, &patch, sizeof patch, error));
-    CDU_TRY(cdu_program_read(r->program, r->values.loss, loss, error));
-    r->loss = loss[0];
-    if (!isfinite(loss[0])) return refuse_loss(r, &batch, error);
+    r->loss = 0;
+    for (uint32_t first = 0; first < r->study->train.batch; first += r->part)
+        CDU_TRY(run_part(r, &batch, first, rate, &busy, error));
     double took = cdu_seconds() - began;
     r->train_seconds += took;
-    if (r->state.step) r->timed_seconds += took, r->timed_steps++;
+    if (r->state.step) r->timed_seconds += took, r->wait_seconds += took - busy, r->timed_steps++;
     r->state.step++;
     char note[96];
     snprintf(note, sizeof note, "loss %.4f, %.3f s a step", (double)r->loss, took);
     cdu_progress_update(&r->bar, r->state.step - r->first_step, note);
-    return cdu_train_log_step(r->log, r->state.step, batch.epoch + 1, loss[0], rate, took, error);
+    return cdu_train_log_step(r->log, r->state.step, batch.epoch + 1, (double)r->loss, rate, took, took - busy, error);
+}
+
+/* The best is as many validations old as the study allows. */
+static bool stops_early(const run *r)
+{
+    const cdu_study *s = r->study;
+    uint64_t patience = (uint64_t)s->train.early_stop * s->train.validate_every * r->steps_per_epoch;
+    return patience && r->state.best >= 0 && r->state.validated_step == r->state.step && r->state.step >= r->state.best_step + patience;
 }
 
 static bool validation_is_due(const run *r, bool ending)
@@ -385,6 +405,11 @@ static cdu_status loop(run *r, cdu_error *error)
                             r->state.step);
         if (due) CDU_TRY(validate(r, error));
         if (ending) return CDU_OK;
+        if (stops_early(r)) {
+            cdu_log(CDU_LOG_INFO, "step %" PRIu64 ": no better macro F1 in %u validations, the run ends; the best was at step %" PRIu64,
+                    r->state.step, r->study->train.early_stop, r->state.best_step);
+            return CDU_OK;
+        }
         CDU_TRY(one_step(r, error));
     }
 }
@@ -412,6 +437,7 @@ cdu_status cdu_train(const cdu_train_options *options, cdu_train_result *result,
         if (r.study) result->parameters = cdu_model_parameters(&r.study->model);
         if (r.program) result->peak_bytes = cdu_program_report(r.program).peak;
         if (r.timed_steps) result->seconds_per_step = r.timed_seconds / (double)r.timed_steps;
+        if (r.timed_steps) result->device_waits = r.wait_seconds / r.timed_seconds;
     }
     release(&r);
     return status;

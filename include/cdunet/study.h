@@ -76,7 +76,9 @@ typedef struct {
         double momentum;
         bool median_frequency;         /* else all class weights are 1 */
         bool mean_of_pixels;           /* loss-mean: pixels, else class-weights */
+        uint32_t accumulate;           /* equal parts of a batch that are done one after another */
         uint32_t validate_every;
+        uint32_t early_stop;           /* end after so many validations without a better one; 0: never */
         bool keep_best_macro_f1;
         uint64_t seed;
     } train;

@@ -23,7 +23,7 @@ typedef struct {
     uint32_t threads;              /* of the tile loader; 0: as many as processors */
     uint64_t max_steps;            /* end after so many steps in all; 0: no limit */
     double seconds;                /* end after so much training, validation apart; 0: no limit */
-    uint32_t epochs, batch, width; /* overrule the study where not 0 */
+    uint32_t epochs, batch, width, accumulate; /* overrule the study where not 0 */
     uint64_t memory;               /* bytes of device memory that may be used, at the price of time; 0: as much as it takes */
     bool seed_given;
     uint64_t seed; /* overrules the study where given */
@@ -36,6 +36,7 @@ typedef struct {
     double best_f1;                  /* macro F1; negative: no validation took place */
     uint64_t best_step;              /* step of model.safetensors */
     double seconds_per_step;         /* mean, the first step apart */
+    double device_waits;             /* share of that time in which the device had nothing to do, 0 to 1 */
 } cdu_train_result;
 
 /* CDU_BAD_DATA for the study or its slides, CDU_CANNOT_WRITE for a full disk or a folder in use by another process, CDU_USAGE for a

@@ -131,7 +131,8 @@ Test(network, gradients_are_those_of_its_own_loss)
     cdu_graph_destroy(n.graph);
 }
 
-static const struct cdu_sgd_patch steps[3] = {{0.1f, 0.9f}, {0.037f, 0.5f}, {0.02f, 0}};
+/* the last two: a batch in two parts */
+static const struct cdu_sgd_patch steps[] = {{0.1f, 0.9f}, {0.037f, 0.5f}, {0.02f, 0}, {0, 0.9f}, {0.05f, 1}};
 
 /* All arenas behind three steps. */
 static float *train(const network *n, const cdu_gpu *gpu, uint64_t *size)

@@ -2,13 +2,16 @@
 #include "cdunet/train.h"
 
 #include <fcntl.h>
+#include <math.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/wait.h>
 #include <time.h>
 
 #include "core/base/stop.h"
+#include "core/ops/ops.h"
 #include "core/train/checkpoint.h"
+#include "core/train/fault.h"
 #include "tests/train/fixture.h"
 
 extern char **environ;
@@ -148,6 +151,91 @@ Test(train, a_loss_that_is_not_finite_stops_and_keeps_the_last_good_state, .init
     cr_expect(strstr(fault.words, "step 3") && strstr(fault.words, "out, the logits") && strstr(fault.words, "slide"), "%s",
               fault.words);
     cr_expect(same_files(in_run("a", "checkpoint.safetensors"), in_run("a", "kept")));
+}
+
+static double loss_of_step(const char *log, int step)
+{
+    char *text;
+    size_t size;
+    double loss = 0;
+    MUST(cdu_file_read(log, 1 << 20, &text, &size, error));
+    char *row = text;
+    for (int i = 0; i < step; i++) row = strchr(row, '\n') + 1;
+    cr_assert_eq(sscanf(row, "%*d,%*d,%lf", &loss), 1, "%s", row);
+    free(text);
+    return loss;
+}
+
+/* At rate 0 the weights stay, so that a batch of 4 in two parts sees what two batches of 2 see. */
+Test(train, a_batch_in_parts_is_the_mean_of_its_parts, .init = begin, .fini = end)
+{
+    char rates[CDU_PATH_LIMIT + 64];
+    cdu_error fault = {0};
+    MUST(train("one", (cdu_train_options){.max_steps = 3}, NULL, error));
+    MUST(train("two", (cdu_train_options){.max_steps = 3, .accumulate = 2}, NULL, error));
+    MUST(train("again", (cdu_train_options){.max_steps = 2, .accumulate = 2, .threads = 1}, NULL, error));
+    MUST(train("again", (cdu_train_options){.max_steps = 3, .accumulate = 2, .resume = true}, NULL, error));
+    cr_expect(same_files(in_run("two", "checkpoint.safetensors"), in_run("again", "checkpoint.safetensors")));
+    cr_expect(!same_files(in_run("one", "checkpoint.safetensors"), in_run("two", "checkpoint.safetensors")));
+    cr_expect_eq(train("again", (cdu_train_options){.resume = true}, NULL, &fault), CDU_USAGE);
+    cr_expect(strstr(fault.words, "accumulate=2"), "%s", fault.words);
+    cr_expect_eq(train("odd", (cdu_train_options){.accumulate = 3}, NULL, &fault), CDU_USAGE);
+    snprintf(rates, sizeof rates, "sed -i 's/learning-rate: .*/learning-rate: 0/' '%s'", f.study);
+    cr_assert_eq(system(rates), 0);
+    MUST(train("parts", (cdu_train_options){.max_steps = 1, .accumulate = 2}, NULL, error));
+    MUST(train("small", (cdu_train_options){.max_steps = 2, .batch = 2}, NULL, error));
+    double mean = (loss_of_step(in_run("small", "log.csv"), 1) + loss_of_step(in_run("small", "log.csv"), 2)) / 2;
+    cr_expect_float_eq(loss_of_step(in_run("parts", "log.csv"), 1), mean, 1e-6);
+}
+
+/* Weights do not move here, but for the running statistics, which settle. */
+Test(train, ends_early_where_nothing_gets_better, .init = begin, .fini = end)
+{
+    char rates[CDU_PATH_LIMIT + 64];
+    cdu_train_result result;
+    snprintf(rates, sizeof rates, "sed -i 's/learning-rate: .*/learning-rate: 0\\n  early-stop: 2/;s/validate-every: .*/validate-every: 1/' '%s'", f.study);
+    cr_assert_eq(system(rates), 0);
+    MUST(train("a", (cdu_train_options){.epochs = 50}, &result, error));
+    uint64_t ended = result.steps;
+    cr_expect(ended == result.best_step + 2 * 5 && ended < 250, "%llu steps, best at %llu", (unsigned long long)ended,
+              (unsigned long long)result.best_step);
+    MUST(train("a", (cdu_train_options){.epochs = 50, .resume = true}, &result, error));
+    cr_expect_eq(result.steps, ended);
+    MUST(train("b", (cdu_train_options){.epochs = 50, .max_steps = 7}, NULL, error));
+    MUST(train("b", (cdu_train_options){.epochs = 50, .resume = true}, &result, error));
+    cr_expect(result.steps == ended && same_files(in_run("a", "checkpoint.safetensors"), in_run("b", "checkpoint.safetensors")));
+}
+
+/* A gradient may overflow where the loss is fine; what comes first in the backward pass is named. */
+Test(train, the_first_tensor_that_is_not_finite_is_named)
+{
+    cdu_gpu gpu;
+    cdu_graph *graph;
+    cdu_program *program;
+    char words[CDU_FAULT_WORDS];
+    float seed[16] = {1, 2, 3, NAN};
+    MUST(cdu_gpu_open("opencl:0", false, true, &gpu, error));
+    MUST(cdu_graph_create(&graph, error));
+    cdu_value x = cdu_graph_input(graph, "x", (cdu_shape){1, 2, 2, 4}, CDU_F32);
+    cdu_value y = cdu_batch_norm(graph, "b", cdu_batch_norm(graph, "a", x, CDU_BATCH_NORM_ONLY, 1e-5f, 0.1f), CDU_BATCH_NORM_ONLY, 1e-5f, 0.1f);
+    cdu_graph_output(graph, y);
+    cdu_graph_seed(graph, y);
+    MUST(cdu_program_create(graph, &gpu, &(cdu_plan_options){.training = true, .update = cdu_sgd_update}, &program, error));
+    for (int i = 0; i < 3; i++) {
+        float values[16];
+        for (int k = 0; k < 16; k++) values[k] = i == 2 ? INFINITY : (float)k;
+        bool updated = true;
+        MUST(cdu_program_write(program, x, values, error));
+        MUST(cdu_program_write_gradient(program, y, seed, error));
+        MUST(cdu_program_run(program, &(struct cdu_sgd_patch){0.1f, 0.9f}, sizeof(struct cdu_sgd_patch), error));
+        MUST(cdu_program_verdict(program, &updated, error));
+        cr_expect(!updated);
+        cdu_first_not_finite(graph, program, i ? (double)NAN : 1.0, words);
+        cr_expect_str_eq(words, i == 0 ? "the gradient of b.bias" : i == 1 ? "out, the logits" : "a.running_mean");
+    }
+    cdu_program_destroy(program);
+    cdu_graph_destroy(graph);
+    cdu_gpu_close(&gpu);
 }
 
 /* The n-th open, write, sync or rename fails: 73, and what is there goes on to the same bytes. */
