@@ -13,12 +13,15 @@
 
 typedef enum { TUNE_ANSWERED, TUNE_HUNG, TUNE_DIED, TUNE_STUCK } tune_end;  /* STUCK: hung, and cannot be ended */
 
-/* Runs work(request, answer) in a child, which writes `size` bytes of answer; ends it after `seconds`. `why` says in words what became
- * of it where that is not TUNE_ANSWERED. Children end with their parent. */
+/* Runs work(request, answer) in a child, which writes `size` bytes of answer; ends it where a phase of its work takes longer than
+ * `seconds`, or ten times that where it compiles, as it does at first. `why` says in words what became of it where that is not
+ * TUNE_ANSWERED. Children end with their parent. */
 typedef void tune_work(const void *request, void *answer);
 cdu_status tune_child(tune_work *work, const void *request, void *answer, size_t size, double seconds, tune_end *end, char why[192],
                       cdu_error *error);
 
+/* In the child: another phase begins. */
+void tune_phase(bool compiles);
 void tune_pause(long milliseconds);
 
 /* ---- problems ---- */
@@ -54,6 +57,7 @@ typedef struct {
     cdu_conv_problem problem;
     cdu_choice candidate, standard;
     bool reference;
+    bool again;                 /* it was found right before: time it alone, and for longer */
 } tune_trial;
 typedef struct {
     cdu_status status;          /* CDU_BAD_DATA: it computes wrong */
@@ -91,6 +95,9 @@ tune_state tune_journal_look(const tune_journal *journal, const cdu_conv_problem
 /* On disk before this returns. */
 cdu_status tune_journal_begin(tune_journal *journal, const cdu_conv_problem *, const cdu_choice *, cdu_error *error);
 cdu_status tune_journal_keep(tune_journal *journal, const cdu_conv_problem *, const cdu_choice *, double share, cdu_error *error);
+/* The share of a second, longer measurement takes the first one's place: the best of many is best by luck, too. */
+cdu_status tune_journal_confirm(tune_journal *journal, const cdu_conv_problem *, const cdu_choice *, double share, cdu_error *error);
+bool tune_journal_confirmed(const tune_journal *journal, const cdu_conv_problem *, const cdu_choice *);
 cdu_status tune_journal_refuse(tune_journal *journal, const cdu_conv_problem *, const cdu_choice *, const char *why, cdu_error *error);
 /* Neither: it is tried another time. */
 cdu_status tune_journal_take_back(tune_journal *journal, const cdu_conv_problem *, const cdu_choice *, cdu_error *error);

@@ -279,10 +279,12 @@ static cdu_status run(const check *k, const cdu_choice *choice, result *results,
     built b = {0};
     cdu_program *program = NULL;
     cdu_status status = build(k, &b, error);
+    tune_phase(true);
     cdu_conv_force(choice);
     if (status == CDU_OK)
         status = cdu_program_create(b.graph, k->gpu, &(cdu_plan_options){.training = k->c.look != RESULT, .quiet = true}, &program, error);
     cdu_conv_force(NULL);
+    tune_phase(false);
     if (status == CDU_OK) status = give(k, &b, program, error);
     if (status == CDU_OK) status = cdu_program_run(program, NULL, 0, error);
     if (status == CDU_OK) status = take(k, &b, program, results, count, reference, error);
@@ -344,6 +346,7 @@ static cdu_status check_one(const cdu_gpu *gpu, const tune_trial *trial, const c
     if (status == CDU_OK) status = list_results(&k, results, &count, trial->reference, error);
     if (status == CDU_OK) status = run(&k, &trial->candidate, results, count, false, error);
     if (status == CDU_OK && trial->reference) status = run(&k, &direct, results, count, true, error);
+    tune_phase(true);   /* the host's loops take their time */
     for (uint32_t i = 0; i < count && status == CDU_OK; i++) {
         status = compare_with_loops(&k, &results[i], macs / count, error);
         if (status == CDU_OK && trial->reference) status = compare_with_direct(&k, &results[i], error);

@@ -20,6 +20,7 @@ typedef struct {
     cdu_conv_problem problem;
     cdu_choice choice;
     tune_state state;
+    bool confirmed;
     double share;
     char why[192];
 } record;
@@ -81,10 +82,11 @@ static bool take_line(tune_journal *journal, const char *line)
     p.pass = (cdu_conv_pass)pass;
     record *r;
     if (record_of(journal, &p, &c, &r, NULL) != CDU_OK) return false;
+    r->confirmed = !strcmp(word, "confirm");
     if (!strcmp(word, "begin")) {
         r->state = TUNE_REFUSED;
         snprintf(r->why, sizeof r->why, "the tuner or the machine ended while it was tried");
-    } else if (!strcmp(word, "keep")) {
+    } else if (!strcmp(word, "keep") || r->confirmed) {
         r->state = TUNE_KEPT;
         r->share = strtod(line + used, NULL);
     } else if (!strcmp(word, "refuse")) {
@@ -178,11 +180,27 @@ cdu_status tune_journal_begin(tune_journal *journal, const cdu_conv_problem *p, 
     return put(journal, "begin", p, c, "", error);
 }
 
-cdu_status tune_journal_keep(tune_journal *journal, const cdu_conv_problem *p, const cdu_choice *c, double share, cdu_error *error)
+static cdu_status put_share(tune_journal *journal, const char *word, const cdu_conv_problem *p, const cdu_choice *c, double share, cdu_error *error)
 {
     char text[32];
     snprintf(text, sizeof text, "%.4f", share);
-    return put(journal, "keep", p, c, text, error);
+    return put(journal, word, p, c, text, error);
+}
+
+cdu_status tune_journal_keep(tune_journal *journal, const cdu_conv_problem *p, const cdu_choice *c, double share, cdu_error *error)
+{
+    return put_share(journal, "keep", p, c, share, error);
+}
+
+cdu_status tune_journal_confirm(tune_journal *journal, const cdu_conv_problem *p, const cdu_choice *c, double share, cdu_error *error)
+{
+    return put_share(journal, "confirm", p, c, share, error);
+}
+
+bool tune_journal_confirmed(const tune_journal *journal, const cdu_conv_problem *p, const cdu_choice *c)
+{
+    const record *r = find(journal, p, c);
+    return r && r->confirmed;
 }
 
 cdu_status tune_journal_refuse(tune_journal *journal, const cdu_conv_problem *p, const cdu_choice *c, const char *why, cdu_error *error)

@@ -13,8 +13,8 @@
 #include "core/ops/open.h"
 #include "core/ops/ops.h"
 
-enum { ROUNDS_LEAST = 5, ROUNDS_MOST = 25 };
-static const double ROUNDS_SECONDS = 0.5, STEP_SECONDS = 20;
+enum { ROUNDS_LEAST = 5, ROUNDS_MOST = 75 };
+static const double ROUNDS_SECONDS = 0.4, AGAIN_SECONDS = 1.5, STEP_SECONDS = 20, HOPELESS = 1.5;
 
 /* ---- the device and the network ---- */
 
@@ -94,6 +94,7 @@ static cdu_status begin_timed(const cdu_conv_problem *p, const cdu_gpu *gpu, con
     bool training;
     CDU_TRY(tune_graph(p, &t->graph, &x, &y, &training, error));
     t->problem = p;
+    tune_phase(true);
     cdu_conv_force(choice);
     cdu_status status = cdu_program_create(t->graph, gpu, &(cdu_plan_options){.training = training, .quiet = true}, &t->program, error);
     cdu_conv_force(NULL);
@@ -105,6 +106,7 @@ static cdu_status begin_timed(const cdu_conv_problem *p, const cdu_gpu *gpu, con
 
 static cdu_status run_timed(timed_program *t, uint64_t *nanoseconds, double *ms, cdu_error *error)
 {
+    tune_phase(false);
     CDU_TRY(cdu_program_run(t->program, NULL, 0, error));
     CDU_TRY(cdu_program_times(t->program, nanoseconds, error));
     *ms = 0;
@@ -113,8 +115,8 @@ static cdu_status run_timed(timed_program *t, uint64_t *nanoseconds, double *ms,
     return CDU_OK;
 }
 
-/* One after the other, each round in the other order. */
-static cdu_status alternate(timed_program both[2], double ms[2], cdu_error *error)
+/* One after the other, each round in the other order, until enough is known. */
+static cdu_status alternate(timed_program both[2], double seconds, double ms[2], cdu_error *error)
 {
     double times[2][ROUNDS_MOST], began = cdu_seconds(), now;
     uint32_t steps = cdu_program_steps(both[0].program), other = cdu_program_steps(both[1].program), rounds = 0;
@@ -122,12 +124,13 @@ static cdu_status alternate(timed_program both[2], double ms[2], cdu_error *erro
     CDU_TRY(cdu_allocate(&nanoseconds, steps > other ? steps : other, sizeof *nanoseconds, error));
     cdu_status status = run_timed(&both[0], nanoseconds, &now, error);
     if (status == CDU_OK) status = run_timed(&both[1], nanoseconds, &now, error);
-    while (status == CDU_OK && rounds < ROUNDS_MOST && (rounds < ROUNDS_LEAST || cdu_seconds() - began < ROUNDS_SECONDS)) {
+    while (status == CDU_OK && rounds < ROUNDS_MOST && (rounds < ROUNDS_LEAST || cdu_seconds() - began < seconds)) {
         for (uint32_t i = 0; i < 2 && status == CDU_OK; i++) {
             uint32_t which = (i + rounds) % 2;
             status = run_timed(&both[which], nanoseconds, &times[which][rounds], error);
         }
         rounds++;
+        if (status == CDU_OK && times[0][rounds - 1] > HOPELESS * times[1][rounds - 1]) break;
     }
     for (uint32_t i = 0; i < 2 && status == CDU_OK; i++) ms[i] = bench_spread_of(times[i], rounds).median;
     free(nanoseconds);
@@ -136,13 +139,13 @@ static cdu_status alternate(timed_program both[2], double ms[2], cdu_error *erro
 
 static cdu_status try_on(const cdu_gpu *gpu, const tune_trial *trial, tune_verdict *v, cdu_error *error)
 {
-    CDU_TRY(tune_check(gpu, trial, error));
+    if (!trial->again) CDU_TRY(tune_check(gpu, trial, error));
     if (!memcmp(&trial->candidate, &trial->standard, sizeof trial->standard)) return CDU_OK;
     timed_program both[2] = {{0}};
     double ms[2] = {0};
     cdu_status status = begin_timed(&trial->problem, gpu, &trial->candidate, &both[0], error);
     if (status == CDU_OK) status = begin_timed(&trial->problem, gpu, &trial->standard, &both[1], error);
-    if (status == CDU_OK) status = alternate(both, ms, error);
+    if (status == CDU_OK) status = alternate(both, trial->again ? AGAIN_SECONDS : ROUNDS_SECONDS, ms, error);
     v->ms = ms[0];
     v->standard_ms = ms[1];
     end_timed(&both[0]);
@@ -167,10 +170,13 @@ static cdu_status run_step(bench_network *net, double *ms, double *loss, cdu_err
 {
     static const uint32_t patch[CDU_PATCH_BYTES / 4];
     float results[4];
+    cdu_value value = cdu_graph_find(net->graph, "loss.output");
+    if (value == CDU_NO_VALUE) return cdu_fail(error, CDU_FAILED, "the network has no loss");
+    tune_phase(false);
     double began = cdu_seconds();
     CDU_TRY(cdu_program_run(net->program, patch, sizeof patch, error));
     *ms = 1e3 * (cdu_seconds() - began);
-    CDU_TRY(cdu_program_read(net->program, cdu_graph_find(net->graph, "loss"), results, error));
+    CDU_TRY(cdu_program_read(net->program, value, results, error));
     *loss = results[0];
     return CDU_OK;
 }
@@ -178,6 +184,7 @@ static cdu_status run_step(bench_network *net, double *ms, double *loss, cdu_err
 static cdu_status open_step(const tune_step_trial *trial, const cdu_gpu *gpu, const char *place, bench_network *net, cdu_error *error)
 {
     const tune_network *n = &trial->network;
+    tune_phase(true);
     cdu_tune_place(place);
     cdu_tune_forget();
     CDU_TRY(cdu_tune_load(&gpu->info, error));

@@ -9,7 +9,7 @@ find_program(CXX_COMPILER NAMES c++ g++ clang++-14)
 # caches of the tests stay in the build folder, PoCL's one a test, since two processes in one cold cache can end each other; ASan needs a driver list without Clover, and drivers leak by design
 set(TEST_ENVIRONMENT "XDG_CACHE_HOME=${CMAKE_BINARY_DIR}/cache" "OCL_ICD_VENDORS=pocl.icd"
   "LSAN_OPTIONS=suppressions=${CMAKE_SOURCE_DIR}/tests/house/leaks.txt:print_suppressions=0"
-  "UBSAN_OPTIONS=print_stacktrace=1" "ASAN_OPTIONS=detect_odr_violation=0")
+  "UBSAN_OPTIONS=print_stacktrace=1" "ASAN_OPTIONS=detect_odr_violation=0" "CDUNET_TUNE=off")
 
 function(cdunet_add_test name)
   cmake_parse_arguments(T "" "TIMEOUT;PROCESSORS" "COMMAND;CONFIGURATIONS;ENVIRONMENT" ${ARGN})

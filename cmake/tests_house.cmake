@@ -34,6 +34,10 @@ if(CDUNET_VULKAN AND PYTHON)
     endif()
   endforeach()
 endif()
+if(CDUNET_OPENCL AND PYTHON)
+  cdunet_add_test(drivers.tuner COMMAND bash ${HOUSE}/tuner.sh $<TARGET_FILE:cdunet-bench> ${CMAKE_SOURCE_DIR}/shaders ${CMAKE_BINARY_DIR}/tuner
+    TIMEOUT 900)
+endif()
 if(CDUNET_OPENCL AND TARGET test_ops)
   cdunet_add_test(drivers.oclgrind-ops COMMAND bash ${HOUSE}/oclgrind.sh ${CMAKE_BINARY_DIR}/oclgrind-ops.log $<TARGET_FILE:test_ops>
     --jobs 1 --filter "operators/are_exact*" CONFIGURATIONS check TIMEOUT 3600)
