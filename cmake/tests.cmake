@@ -57,6 +57,11 @@ foreach(room base graph ops backends model slide study train report segment phan
     if(room MATCHES "tools|phantom|train|report|segment")
       add_dependencies(test_${room} cdunet-program)
     endif()
+    if(room STREQUAL train) # the disk of the kill tests
+      add_library(slow_disk MODULE tests/train/main_slow_disk.c)
+      target_link_libraries(slow_disk PRIVATE ${CMAKE_DL_LIBS})
+      add_dependencies(test_train slow_disk)
+    endif()
   endif()
 endforeach()
 

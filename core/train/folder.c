@@ -1,6 +1,7 @@
 /* folder.c: see folder.h. */
 #include "core/train/folder.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -25,6 +26,22 @@ static cdu_status refuse_old_run(const char *folder, cdu_error *error)
     return CDU_OK;
 }
 
+/* What a killed run had begun to write: it would never be removed. Called with the lock; others may write reports here, so only our own. */
+static void clear_begun(const char *folder)
+{
+    static const char *const names[] = {"checkpoint", "model.safetensors", "log.csv", "study.yaml", "command.txt"};
+    DIR *open_folder = opendir(folder);
+    if (!open_folder) return;
+    for (struct dirent *entry; (entry = readdir(open_folder));) {
+        char path[CDU_PATH_LIMIT];
+        bool ours = !strcmp(entry->d_name, "checkpoint-next.safetensors");
+        for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+            ours = ours || (!strncmp(entry->d_name, names[i], strlen(names[i])) && strstr(entry->d_name, ".part-"));
+        if (ours && cdu_path_join(path, folder, entry->d_name, NULL) == CDU_OK) unlink(path);
+    }
+    closedir(open_folder);
+}
+
 cdu_status cdu_run_folder_lock(const char *folder, bool resume, int *lock, cdu_error *error)
 {
     char path[CDU_PATH_LIMIT];
@@ -40,7 +57,9 @@ cdu_status cdu_run_folder_lock(const char *folder, bool resume, int *lock, cdu_e
                           folder);
     else if (!resume)
         status = refuse_old_run(folder, error);
-    if (status != CDU_OK) cdu_run_folder_unlock(*lock);
+    if (status == CDU_OK) return clear_begun(folder), CDU_OK;
+    cdu_run_folder_unlock(*lock);
+    *lock = -1;
     return status;
 }
 

@@ -23,6 +23,7 @@
 #include "core/train/loader.h"
 #include "core/train/log.h"
 #include "core/train/rate.h"
+#include "core/train/saver.h"
 #include "core/train/validate.h"
 
 static const double checkpoint_seconds = 300;
@@ -47,6 +48,9 @@ typedef struct {
     size_t validation_slides;
     cdu_checkpoint state; /* its weights and momentum are those of the last save */
     uint64_t steps_per_epoch, first_step, last_step, saved_step;
+    cdu_saver *saver;
+    uint64_t fetched_step; /* of the state's weights */
+    double held, held_seconds; /* by the last checkpoint, by all */
     double saved_at, train_seconds, timed_seconds, wait_seconds;
     uint64_t timed_steps;
     float loss;
@@ -55,6 +59,7 @@ typedef struct {
 
 static void release(run *r)
 {
+    cdu_saver_destroy(r->saver);
     cdu_loader_destroy(r->loader);
     cdu_train_log_close(r->log);
     cdu_segmenter_destroy(r->segmenter);
@@ -213,6 +218,7 @@ static cdu_status begin_state(run *r, cdu_error *error)
     CDU_TRY(describe(r, &state->about, error));
     r->saved_step = found ? state->step : UINT64_MAX;
     r->first_step = state->step;
+    r->fetched_step = UINT64_MAX;
     r->saved_at = cdu_seconds();
     return cdu_model_load(r->graph, r->program, &state->weights, error);
 }
@@ -222,6 +228,7 @@ static cdu_status prepare(run *r, cdu_error *error)
     const cdu_train_options *o = r->options;
     CDU_TRY(read_study(r, error));
     CDU_TRY(cdu_run_folder_lock(o->folder, o->resume, &r->lock, error));
+    CDU_TRY(cdu_saver_create(o->folder, &r->saver, error));
     CDU_TRY(build_index(r, error));
     CDU_TRY(build_program(r, error));
     CDU_TRY(begin_state(r, error));
@@ -250,15 +257,31 @@ static cdu_status fetch(run *r, cdu_error *error)
     return cdu_program_read_arena(r->program, CDU_ARENA_MOMENTUM, state->momentum, error);
 }
 
+/* A checkpoint of this step; written beside the training, which is held up while the weights are fetched. */
 static cdu_status save(run *r, cdu_error *error)
 {
-    CDU_TRY(fetch(r, error));
+    double began = cdu_seconds();
+    CDU_TRY(cdu_saver_wait(r->saver, error));
+    if (r->fetched_step != r->state.step) CDU_TRY(fetch(r, error));
+    r->fetched_step = r->state.step;
     snprintf(r->state.about.training, sizeof r->state.about.training, "%" PRIu64 " steps of %u tiles, seed %" PRIu64, r->state.step,
              r->study->train.batch, r->study->train.seed);
-    CDU_TRY(cdu_checkpoint_write(r->options->folder, &r->state, error));
+    CDU_TRY(cdu_saver_begin(r->saver, &r->state, error));
     r->saved_step = r->state.step;
     r->saved_at = cdu_seconds();
+    r->held = r->saved_at - began;
+    r->held_seconds += r->held;
+    cdu_log(CDU_LOG_DEBUG, "step %" PRIu64 ": the checkpoint held the training up for %.1f ms", r->state.step, r->held * 1e3);
     return CDU_OK;
+}
+
+/* Where nothing else asks for a checkpoint: at the end of an epoch, unless epochs are so short that this would take 1 % of the time;
+ * and every five minutes. */
+static bool checkpoint_is_due(const run *r)
+{
+    double since = cdu_seconds() - r->saved_at;
+    bool epoch_end = r->state.step && r->state.step % r->steps_per_epoch == 0;
+    return (epoch_end && since > 100 * r->held && !cdu_saver_busy(r->saver)) || since > checkpoint_seconds;
 }
 
 /* model.safetensors from the state's weights. */
@@ -395,11 +418,9 @@ static cdu_status loop(run *r, cdu_error *error)
         bool out_of_time = r->options->seconds > 0 && r->train_seconds >= r->options->seconds;
         bool ending = r->state.step >= r->last_step || out_of_time;
         bool due = validation_is_due(r, ending);
-        bool epoch_end = r->state.step && r->state.step % r->steps_per_epoch == 0;
         bool stopping = cdu_stop_requested();
-        if ((epoch_end || ending || stopping || due || cdu_seconds() - r->saved_at > checkpoint_seconds) &&
-            r->saved_step != r->state.step)
-            CDU_TRY(save(r, error));
+        if ((ending || stopping || due || checkpoint_is_due(r)) && r->saved_step != r->state.step) CDU_TRY(save(r, error));
+        if (stopping) CDU_TRY(cdu_saver_wait(r->saver, error));
         if (stopping)
             return cdu_fail(error, CDU_STOPPED, "stopped after step %" PRIu64 "; a checkpoint is written, --resume goes on",
                             r->state.step);
@@ -416,7 +437,11 @@ static cdu_status loop(run *r, cdu_error *error)
 
 static cdu_status finish(run *r, cdu_error *error)
 {
+    CDU_TRY(cdu_saver_wait(r->saver, error));
     if (r->state.best < 0) CDU_TRY(save_model(r, error));
+    if (r->timed_steps)
+        cdu_log(CDU_LOG_INFO, "device waits %.2f %%; checkpoints held the training up for %.2f %% of the time",
+                100 * r->wait_seconds / r->timed_seconds, 100 * r->held_seconds / (r->held_seconds + r->train_seconds));
     return CDU_OK;
 }
 
