@@ -33,6 +33,7 @@ struct cdu_device {
     cdu_device_info info;
     bool timed;
     bool oclgrind;                              /* its compiler takes one kernel at a time */
+    bool own_cache;                             /* the runtime keeps compiled kernels itself */
     char options[128], platform[192];           /* platform: name and version, for the cache's key */
     cdu_memory_usage usage;
     cdu_ticket last;

@@ -1,8 +1,6 @@
 /* memory.c: what a network under a limit of memory computes, programs that share memory, and what devices gave against what was
- * planned: by the backends' own count, and by the process's resident memory where the device is the processor. */
-#define _GNU_SOURCE
+ * planned, by the backends' own count, which is held to the process's resident memory where the device is the processor. */
 #include <criterion/criterion.h>
-#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -209,41 +207,33 @@ Test(memory, devices_give_what_was_planned)
     cdu_graph_destroy(net.graph);
 }
 
-/* "VmRSS" or "VmHWM" of this process, in bytes. */
-static uint64_t status_bytes(const char *key)
+static uint64_t resident_bytes(void)
 {
-    FILE *file = fopen("/proc/self/status", "r");
-    char line[128];
-    unsigned long long kilobytes = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+    unsigned long long whole, pages;
     cr_assert_not_null(file);
-    while (fgets(line, sizeof line, file))
-        if (!strncmp(line, key, strlen(key)) && line[strlen(key)] == ':') sscanf(line + strlen(key) + 1, "%llu", &kilobytes);
+    cr_assert_eq(fscanf(file, "%llu %llu", &whole, &pages), 2);
     fclose(file);
-    return kilobytes * 1024;
+    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-/* Compiled code and what compilers leave behind come with the first program; the second one's memory is that of its buffers. */
-Test(memory, resident_memory_is_what_was_planned)
+/* Where the device is the processor, the system tells apart from the backend what buffers take. */
+Test(memory, resident_memory_is_what_was_counted)
 {
+    static const struct { uint64_t bytes; cdu_memory memory; } parts[] = {
+        {100 << 20, CDU_MEM_DEVICE}, {40 << 20, CDU_MEM_SHARED}, {20 << 20, CDU_MEM_UPLOAD}, {3 << 20, CDU_MEM_READBACK}};
+    enum { PARTS = sizeof parts / sizeof parts[0] };
     const cdu_op_devices *devices = cdu_op_devices_open();
-    network net = build(16, 4, 1, 256);
     for (uint32_t d = 0; d < devices->count; d++) {
         const cdu_gpu *gpu = &devices->gpu[d];
-        if (strncmp(gpu->id, "opencl", 6) || !strstr(gpu->info.driver, "pocl")) continue;
-        cdu_program *program = create(&net, gpu, 0);
-        step(program);
-        cdu_program_destroy(program);
-        malloc_trim(0);
-        FILE *reset = fopen("/proc/self/clear_refs", "w");
-        if (!reset || fputs("5", reset) < 0 || fclose(reset)) continue; /* a kernel that does not reset the peak */
-        uint64_t before = status_bytes("VmRSS");
-        program = create(&net, gpu, 0);
-        step(program);
-        step(program);
-        double planned = (double)cdu_program_report(program).peak, seen = (double)(status_bytes("VmHWM") - before);
-        cr_assert(seen >= 0.98 * planned && seen <= 1.02 * planned, "%s: %.1f MiB planned, %.1f resident", gpu->id, planned / 1048576,
+        cdu_buffer *buffers[PARTS];
+        if (gpu->info.kind != CDU_CPU || cdu_op_is_null(gpu)) continue;
+        uint64_t counted = gpu->backend->usage(gpu->device).now, resident = resident_bytes();
+        for (int i = 0; i < PARTS; i++)
+            OK(gpu->backend->buffer_create(gpu->device, parts[i].bytes, parts[i].memory, &buffers[i], &error));
+        double taken = (double)(gpu->backend->usage(gpu->device).now - counted), seen = (double)(resident_bytes() - resident);
+        cr_assert(seen >= 0.98 * taken && seen <= 1.02 * taken, "%s: %.1f MiB counted, %.1f resident", gpu->id, taken / 1048576,
                   seen / 1048576);
-        cdu_program_destroy(program);
+        for (int i = 0; i < PARTS; i++) gpu->backend->buffer_destroy(buffers[i]);
     }
-    cdu_graph_destroy(net.graph);
 }
