@@ -23,6 +23,7 @@ static const command commands[] = {
     {"first", "time from a bare start to the first step, with cold and warm caches", bench_cmd_first},
     {"memory", "planned and seen memory", bench_cmd_memory},
     {"tune", "finds the fastest convolutions for a device and writes a tune pack", bench_cmd_tune},
+    {"serve", "one measurement for each line of input, for programs that measure in turn", bench_cmd_serve},
 };
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 
