@@ -8,10 +8,11 @@
 #include <unistd.h>
 
 /* In the child: never returns. */
-static void become(const char *const *arguments, const char *const *environment, int in, int out)
+static void become(const char *const *arguments, const char *const *environment, int in, int out, int errors)
 {
     dup2(in, 0);
     dup2(out, 1);
+    if (errors >= 0) dup2(errors, 2);
     for (int fd = 3; fd < 1024; fd++) close(fd);
     for (; environment && *environment; environment++) {
         char *copy = strdup(*environment);
@@ -24,14 +25,14 @@ static void become(const char *const *arguments, const char *const *environment,
     _exit(127);
 }
 
-cdu_status bench_child_start(bench_child *child, const char *const *arguments, const char *const *environment, cdu_error *error)
+cdu_status bench_child_start(bench_child *child, const char *const *arguments, const char *const *environment, bool quiet, cdu_error *error)
 {
     int to[2], from[2];
-    *child = (bench_child){0};
+    *child = (bench_child){.errors = quiet ? tmpfile() : NULL};
     if (pipe(to) != 0) return cdu_fail(error, CDU_TRY_AGAIN, "no pipe: %s", strerror(errno));
     if (pipe(from) != 0) return close(to[0]), close(to[1]), cdu_fail(error, CDU_TRY_AGAIN, "no pipe: %s", strerror(errno));
     child->pid = fork();
-    if (child->pid == 0) become(arguments, environment, to[0], from[1]);
+    if (child->pid == 0) become(arguments, environment, to[0], from[1], child->errors ? fileno(child->errors) : -1);
     close(to[0]);
     close(from[1]);
     child->in = fdopen(to[1], "w");
@@ -41,14 +42,33 @@ cdu_status bench_child_start(bench_child *child, const char *const *arguments, c
     return cdu_fail(error, CDU_TRY_AGAIN, "%s cannot be started: %s", arguments[0], strerror(errno));
 }
 
+/* The last line of what a quiet child said, or `otherwise`. */
+static void last_words(const bench_child *child, const char *otherwise, char *out, size_t size)
+{
+    char line[512];
+    snprintf(out, size, "%s", otherwise);
+    if (!child->errors) return;
+    rewind(child->errors);
+    while (fgets(line, sizeof line, child->errors)) {
+        line[strcspn(line, "\n")] = 0;
+        if (line[0]) snprintf(out, size, "%s", line);
+    }
+}
+
 cdu_status bench_child_line(bench_child *child, json_t **out, cdu_error *error)
 {
-    char *line = NULL;
+    char *line = NULL, words[512];
     size_t room = 0;
+    int state = 0;
     ssize_t length = getline(&line, &room, child->out);
     *out = length > 0 ? json_loads(line, 0, NULL) : NULL;
     free(line);
-    return *out ? CDU_OK : cdu_fail(error, CDU_FAILED, length > 0 ? "it printed something that is no JSON" : "it ended early");
+    if (*out) return CDU_OK;
+    if (length > 0) return cdu_fail(error, CDU_FAILED, "it printed something that is no JSON");
+    waitpid(child->pid, &state, 0);
+    child->pid = 0;
+    last_words(child, "it ended early", words, sizeof words);
+    return cdu_fail(error, WIFEXITED(state) && WEXITSTATUS(state) == CDU_NO_DEVICE ? CDU_NO_DEVICE : CDU_FAILED, "%s", words);
 }
 
 cdu_status bench_child_json(bench_child *child, json_t **out, cdu_error *error)
@@ -71,7 +91,9 @@ cdu_status bench_child_json(bench_child *child, json_t **out, cdu_error *error)
 void bench_child_end(bench_child *child)
 {
     if (child->in) fclose(child->in);
+    while (child->out && getc(child->out) != EOF) continue; /* it may still have something to say */
     if (child->out) fclose(child->out);
+    if (child->errors) fclose(child->errors);
     if (child->pid > 0) waitpid(child->pid, NULL, 0);
     *child = (bench_child){0};
 }

@@ -3,16 +3,19 @@
 #define CDU_BENCH_CHILD_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <sys/types.h>
 
 #include "cdunet/error.h"
 
-typedef struct { pid_t pid; FILE *in, *out; } bench_child;
+typedef struct { pid_t pid; FILE *in, *out, *errors; } bench_child;
 
-/* Starts arguments[0] (null-terminated; searched in PATH where it has no slash); `environment`: "NAME=VALUE" texts set there, null-terminated, or null. */
-cdu_status bench_child_start(bench_child *, const char *const *arguments, const char *const *environment, cdu_error *);
-/* One line of JSON from the child. CDU_FAILED where it ended or said something else. */
+/* Starts arguments[0] (null-terminated; searched in PATH where it has no slash); `environment`: "NAME=VALUE" texts set there, null-terminated, or
+ * null. `quiet`: what it says on standard error is kept for bench_child_line's words instead of shown. */
+cdu_status bench_child_start(bench_child *, const char *const *arguments, const char *const *environment, bool quiet, cdu_error *);
+/* One line of JSON from the child. CDU_NO_DEVICE where it ended with 69, CDU_FAILED where it ended otherwise or said something else; the words are
+ * the last line that a quiet child said on standard error. */
 cdu_status bench_child_line(bench_child *, json_t **, cdu_error *);
 /* All that the child prints, as one JSON value; ends it. CDU_FAILED, or the status that it ended with. */
 cdu_status bench_child_json(bench_child *, json_t **, cdu_error *);

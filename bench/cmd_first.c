@@ -68,7 +68,7 @@ static cdu_status start(const bench_settings *s, const char *folder, bench_repor
     snprintf(width, sizeof width, "%u", (unsigned)s->width);
     const char *arguments[] = {self, "first", "--here", "--json", "--device", s->device, "--size", size, "--batch", batch, "--width", width,
                                s->exact ? "--exact-conv" : NULL, NULL};
-    CDU_TRY(bench_child_start(&child, arguments, environment, error));
+    CDU_TRY(bench_child_start(&child, arguments, environment, false, error));
     CDU_TRY(bench_child_json(&child, &answer, error));
     json_t *devices = json_object_get(report->root, "devices");
     if (!json_array_size(devices)) json_array_extend(devices, json_object_get(answer, "devices"));

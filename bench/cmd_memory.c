@@ -53,7 +53,7 @@ static cdu_status measure_there(const bench_settings *s, const char *device, boo
     snprintf(width, sizeof width, "%u", (unsigned)s->width);
     const char *arguments[] = {self, "memory", "--here", "--json", "--device", device, "--size", size, "--batch", tiles, "--width", width,
                                training ? "--only=step" : "--only=infer", s->exact ? "--exact-conv" : NULL, NULL};
-    CDU_TRY(bench_child_start(&child, arguments, NULL, error));
+    CDU_TRY(bench_child_start(&child, arguments, NULL, false, error));
     CDU_TRY(bench_child_json(&child, &answer, error));
     json_array_extend(rows, json_object_get(answer, "memory"));
     json_decref(answer);

@@ -22,6 +22,10 @@ static const command commands[] = {
     {"infer", "an inference, and where its time goes", bench_cmd_infer},
     {"first", "time from a bare start to the first step, with cold and warm caches", bench_cmd_first},
     {"memory", "planned and seen memory", bench_cmd_memory},
+    {"compare", "two devices, and a peer, side by side", bench_cmd_compare},
+    {"roofline", "a picture: what each layer reaches between the device's limits", bench_cmd_roofline},
+    {"record", "all of that into a file by vendor, device, driver and day", bench_cmd_record},
+    {"results", "all that was recorded, by vendor", bench_cmd_results},
     {"tune", "finds the fastest convolutions for a device and writes a tune pack", bench_cmd_tune},
     {"serve", "one measurement for each line of input, for programs that measure in turn", bench_cmd_serve},
 };
