@@ -9,6 +9,7 @@
 #include "core/base/memory.h"
 #include "core/base/random.h"
 #include "core/ops/ops.h"
+#include "core/train/augment.h"
 
 struct bench_operator {
     const char *name;
@@ -74,6 +75,12 @@ static cdu_value build_tile_input(cdu_graph *graph, const bench_case *c)
     return cdu_tile_input(graph, "input", cdu_graph_input(graph, "tile", (cdu_shape){c->n, c->h, c->w, 1}, CDU_U32), true, &label);
 }
 
+static cdu_value build_augment(cdu_graph *graph, const bench_case *c)
+{
+    cdu_value label, tile = cdu_graph_input(graph, "tile", (cdu_shape){c->n, c->h, c->w, 1}, CDU_U32);
+    return cdu_tile_augment(graph, "input", tile, cdu_graph_input(graph, "table", (cdu_shape){c->n, 1, 1, CDU_AUGMENT_WORDS}, CDU_U32), true, &label);
+}
+
 /* A convolution of one pixel, for its weights' sake. */
 static cdu_value build_update(cdu_graph *graph, const bench_case *c)
 {
@@ -92,6 +99,7 @@ static const bench_operator operators[] = {
     {"conv3x3-relu", true, true, true, NULL, build_conv3_relu},
     {"softmax", false, true, true, NULL, build_softmax},
     {"tile-input", false, true, true, NULL, build_tile_input},
+    {"tile-augment", false, true, true, NULL, build_augment},
     {"update", true, false, false, "update", build_update},
 };
 enum { OPERATORS = sizeof operators / sizeof operators[0] };
@@ -110,7 +118,7 @@ const bench_case_row bench_case_rows[] = {
     {"batch-norm-512-32x32-n1", "paper"},
     {"max-pool-32-512x512-n1", "paper"}, {"max-pool-64-256x256-n1", "paper"}, {"max-pool-128-128x128-n1", "paper"},
     {"max-pool-256-64x64-n1", "paper"},
-    {"cross-entropy-4-512x512-n1", "paper"}, {"tile-input-1-512x512-n1", "paper"}, {"update-2786-2786", "paper"},
+    {"cross-entropy-4-512x512-n1", "paper"}, {"tile-input-1-512x512-n1", "paper"}, {"tile-augment-1-512x512-n1", "paper"}, {"update-2786-2786", "paper"},
     {"conv3x3-relu-32-32-512x512-n1", "paper"}, {"conv3x3-relu-256-256-64x64-n1", "paper"}, {"softmax-4-512x512-n1", "paper"},
 
     {"conv3x3-3-5-131x67-n1", "hard"}, {"conv3x3-3-32-509x383-n1", "hard"}, {"conv3x3-33-47-101x97-n1", "hard"},
@@ -161,6 +169,13 @@ bool bench_case_counts(const bench_case *c, const char *pass)
     return !c->operator->pass || !strcmp(c->operator->pass, pass);
 }
 
+/* Every image turned a little, with noise. */
+static void fill_table(uint32_t *words, uint32_t images)
+{
+    const cdu_augment row = {.matrix = {16000, 3500, -3500, 16000}, .side = 1, .color = {4000, 50, 50, 50, 4000, 50, 50, 50, 4000}, .noise = 2000};
+    for (uint32_t i = 0; i < images; i++) memcpy(words + (size_t)i * CDU_AUGMENT_WORDS, &row, sizeof row);
+}
+
 /* Floats in [-0.5, 0.5), labels below `classes`. */
 static cdu_status fill(cdu_program *program, const cdu_graph *graph, cdu_value value, bool gradient, uint32_t classes, cdu_error *error)
 {
@@ -174,6 +189,7 @@ static cdu_status fill(cdu_program *program, const cdu_graph *graph, cdu_value v
         if (info->storage == CDU_U32) words[i] = cdu_random_below(&random, classes);
         else memcpy(&words[i], &number, sizeof number);
     }
+    if (!strcmp(info->name, "table")) fill_table(words, info->shape.n);
     cdu_status status = gradient ? cdu_program_write_gradient(program, value, words, error) : cdu_program_write(program, value, words, error);
     free(words);
     return status;

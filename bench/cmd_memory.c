@@ -10,8 +10,10 @@
 #include "bench/profile.h"
 
 static const bench_column columns[] = {
-    {"what", "what", 0, 0}, {"size", "size", 1, 0}, {"batch", "batch", 1, 0}, {"width", "width", 1, 0},
+    {"what", "what", 0, 0}, {"size", "size", 1, 0},
+    {"batch", "batch", 1, 0}, {"width", "width", 1, 0},
     {"planned", "MiB planned", 1.0 / 1048576, 1}, {"seen", "seen", 1.0 / 1048576, 1}, {"seen_share", "% of plan", 100, 1},
+    {"resident", "resident", 1.0 / 1048576, 1},
     {"activations", "activations", 1.0 / 1048576, 1}, {"unshared", "without reuse", 1.0 / 1048576, 1}, {"arenas", "weights", 1.0 / 1048576, 1},
     {"host_visible", "host-visible", 1.0 / 1048576, 1}, {"process", "process", 1.0 / 1048576, 1}, {0},
 };
@@ -21,20 +23,20 @@ static cdu_status measure_here(const bench_settings *s, bool training, const cdu
     bench_network_settings settings = {training, s->exact, (uint32_t)s->size, (uint32_t)s->batch, (uint32_t)s->width};
     bench_network network = {0};
     bench_footprint footprint;
-    uint64_t seen = 0;
     double seconds;
     cdu_status status = bench_footprint_open(gpu, &settings, &network, &footprint, error);
     for (int i = 0; status == CDU_OK && i < 2; i++) status = bench_run(network.program, &seconds, error);
-    if (status == CDU_OK) status = bench_footprint_seen(gpu, &footprint, &seen, error);
     if (status == CDU_OK) {
+        bench_footprint seen = bench_footprint_seen(gpu, &footprint);
         cdu_plan_report r = cdu_program_report(network.program);
         json_t *row = json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "what", training ? "step" : "infer", "size",
                                 (json_int_t)s->size, "batch", (json_int_t)s->batch, "width", (json_int_t)s->width, "planned",
                                 (json_int_t)r.peak, "activations", (json_int_t)r.activations, "unshared",
                                 (json_int_t)r.activations_unshared, "arenas", (json_int_t)r.arenas, "host_visible",
                                 (json_int_t)r.host_visible, "process", (json_int_t)bench_resident_peak());
-        json_object_set_new(row, "seen", seen ? json_integer((json_int_t)seen) : json_null());
-        json_object_set_new(row, "seen_share", seen ? json_real((double)seen / (double)r.peak) : json_null());
+        json_object_set_new(row, "seen", json_integer((json_int_t)seen.device));
+        json_object_set_new(row, "seen_share", json_real((double)seen.device / (double)r.peak));
+        json_object_set_new(row, "resident", seen.resident ? json_integer((json_int_t)seen.resident) : json_null());
         json_array_append_new(rows, row);
     }
     bench_network_close(&network);
@@ -84,8 +86,9 @@ cdu_status bench_cmd_memory(int argc, char **argv, cdu_error *error)
     bool done = false;
     CDU_TRY(bench_settings_parse(&s, BENCH_TAKES_DEVICE | BENCH_TAKES_NETWORK | BENCH_TAKES_ONLY | BENCH_TAKES_HERE, "1",
                                  "planned and seen memory of training and inference",
-                                 "At one tile and at four, in processes of their own; with --here at --batch, in this process. \"process\" is what the\n"
-                                 "whole process had resident at most.", NULL, argc, argv, &done, error));
+                                 "At one tile and at four, in processes of their own; with --here at --batch, in this process. \"seen\" is the backend's\n"
+                                 "count; \"resident\" what the process grew by, the driver's compiled kernels too; \"process\" all that it had\n"
+                                 "resident at most.", NULL, argc, argv, &done, error));
     if (!done && s.only && strcmp(s.only, "step") != 0 && strcmp(s.only, "infer") != 0)
         return cdu_fail(error, CDU_USAGE, "memory: --only step or --only infer, not '%s'", s.only);
     return done ? CDU_OK : bench_run_measurement(bench_measure_memory, argv[0], &s, error);

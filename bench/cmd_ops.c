@@ -60,13 +60,16 @@ static cdu_status measure_all(const measuring *m, cdu_error *error)
     if (s->case_name) return measure_case(m, s->case_name, error);
     for (const bench_case_row *row = bench_case_rows; row->name; row++) count += wanted(s, row);
     if (!count) return cdu_fail(error, CDU_USAGE, "ops: no case has '%s' in its name; --case NAME takes any shape", s->only);
-    cdu_progress_set_stream(NULL); /* of the kernels; one bar for all */
+    cdu_progress_bar bar = cdu_progress_begin("ops", count);
     for (const bench_case_row *row = bench_case_rows; row->name; row++) {
         if (!wanted(s, row)) continue;
-        CDU_TRY(measure_case(m, row->name, error));
-        fprintf(stderr, "ops: %llu of %llu, %s\n", (unsigned long long)++done, (unsigned long long)count, row->name);
+        cdu_progress_set_stream(NULL); /* one bar, instead of one of kernels for each case */
+        cdu_status status = measure_case(m, row->name, error);
+        cdu_progress_set_stream(stderr);
+        CDU_TRY(status);
+        cdu_progress_update(&bar, ++done, row->name);
     }
-    cdu_progress_set_stream(stderr);
+    cdu_progress_end(&bar);
     return CDU_OK;
 }
 

@@ -64,7 +64,8 @@ static cdu_status record(const bench_settings *s, const char *path, cdu_error *e
     cdu_status status = CDU_OK;
     for (int i = 0; status == CDU_OK && i < PARTS; i++) status = measure_part(s, i, root, error);
     char *text = status == CDU_OK ? json_dumps(root, JSON_INDENT(1) | JSON_REAL_PRECISION(6)) : NULL;
-    if (status == CDU_OK) status = text ? cdu_file_write(path, text, strlen(text), error) : cdu_fail(error, CDU_FAILED, "the results cannot be written as JSON");
+    if (status == CDU_OK && !text) status = cdu_fail(error, CDU_FAILED, "the results cannot be written as JSON");
+    if (status == CDU_OK) status = cdu_file_write(path, text, strlen(text), error);
     free(text);
     json_decref(root);
     return status;
@@ -78,8 +79,8 @@ cdu_status bench_cmd_record(int argc, char **argv, cdu_error *error)
     cdu_gpu gpu;
     CDU_TRY(bench_settings_parse(&s, BENCH_TAKES_DEVICE | BENCH_TAKES_REPEATS | BENCH_TAKES_NETWORK | BENCH_TAKES_RESULTS | BENCH_TAKES_ONLY, "5",
                                  "peaks, ops, step, infer, memory and first of a device, into a file by vendor, device, driver and day",
-                                 "What was recorded before stays. --only TEXT is for the cases of ops. 'cdunet-bench results' shows all that is there.", NULL, argc, argv, &done,
-                                 error));
+                                 "What was recorded before stays. --only TEXT is for the cases of ops. 'cdunet-bench results' shows all that is there.",
+                                 NULL, argc, argv, &done, error));
     if (done) return CDU_OK;
     CDU_TRY(cdu_gpu_open(s.device, false, true, &gpu, error));
     cdu_status status = choose_path(&s, &gpu, path, error);

@@ -25,16 +25,14 @@ typedef struct {
     bench_profile profile;
 } measuring;
 
-static cdu_status add_network(const measuring *m, bench_report *report, double *device, cdu_error *error)
+static double add_network(const measuring *m, bench_report *report)
 {
     const bench_settings *s = m->settings;
     const bench_profile *p = &m->profile;
     cdu_plan_report plan = cdu_program_report(m->network.program);
-    uint64_t seen = 0;
     char what[64], repeat[256];
     double host[1000];
     for (uint32_t r = 0; r < p->runs; r++) host[r] = 1 - p->device[r] / p->wall[r];
-    CDU_TRY(bench_footprint_seen(m->gpu, &m->footprint, &seen, error));
     bench_spread wall = bench_spread_of(p->wall, p->runs), on_device = bench_spread_of(p->device, p->runs);
     double fma = bench_limits_of(m->limits, BENCH_MULTIPLY_ADD).median;
     snprintf(what, sizeof what, "%s %ux%ux%u width %u", m->training ? "step" : "infer", (unsigned)s->batch, (unsigned)s->size,
@@ -50,10 +48,9 @@ static cdu_status add_network(const measuring *m, bench_report *report, double *
     bench_row_spread(row, "wall", wall);
     json_object_set_new(row, "segments", json_integer((json_int_t)plan.segments));
     json_object_set_new(row, "memory_planned", json_integer((json_int_t)plan.peak));
-    json_object_set_new(row, "memory_seen", seen ? json_integer((json_int_t)seen) : json_null());
+    json_object_set_new(row, "memory_seen", json_integer((json_int_t)bench_footprint_seen(m->gpu, &m->footprint).device));
     json_array_append_new(bench_report_table(report, "network", m->training ? "a training step" : "an inference", network_columns), row);
-    *device = on_device.median;
-    return CDU_OK;
+    return on_device.median;
 }
 
 /* Columns of the two tables of groups: without a case, with or without a layer. */
@@ -88,12 +85,11 @@ static cdu_status measure_network(measuring *m, bench_report *report, cdu_error 
 {
     const bench_settings *s = m->settings;
     bench_network_settings network = {m->training, s->exact, (uint32_t)s->size, (uint32_t)s->batch, (uint32_t)s->width};
-    double device = 0;
     CDU_TRY(bench_limits_open(m->gpu, &m->limits, error));
     CDU_TRY(bench_footprint_open(m->gpu, &network, &m->network, &m->footprint, error));
     CDU_TRY(bench_profile_begin(&m->profile, m->network.program, (uint32_t)s->repeats, error));
     CDU_TRY(bench_profile_run(&m->profile, m->limits, error));
-    CDU_TRY(add_network(m, report, &device, error));
+    double device = add_network(m, report);
     CDU_TRY(add_groups(m, report, device, error));
     bench_limits_report(m->limits, report);
     return CDU_OK;
@@ -125,8 +121,8 @@ cdu_status bench_measure_infer(const bench_settings *s, bench_report *report, cd
 
 enum { TAKES = BENCH_TAKES_DEVICE | BENCH_TAKES_REPEATS | BENCH_TAKES_NETWORK | BENCH_TAKES_LAYERS };
 static const char details[] =
-    "\"% host\" is what the host's clock shows beyond the sum of the device's times. Memory that is seen is what this process grew by (devices in\n"
-    "the host's memory) or what the device's budget shrank by. Convolutions are counted as direct ones.";
+    "\"% host\" is what the host's clock shows beyond the sum of the device's times. Memory that is seen is counted by\n"
+    "the backend as buffers are made. Convolutions are counted as direct ones.";
 
 cdu_status bench_cmd_step(int argc, char **argv, cdu_error *error)
 {

@@ -4,12 +4,12 @@
 
 #include "bench/network.h"
 
-typedef struct { uint64_t resident, budget; } bench_footprint;
+typedef struct { uint64_t resident, device; } bench_footprint;
 
 /* Opens the network once for nothing, so that what compilers leave behind is not counted, then again. */
 cdu_status bench_footprint_open(const cdu_gpu *, const bench_network_settings *, bench_network *, bench_footprint *, cdu_error *);
-/* Bytes taken since: growth of this process for devices in the host's memory, compiled kernels left out; shrinkage of the device's budget
- * for others. 0: the system does not say. Run the network before: buffers are touched when they are made, and stay. */
-cdu_status bench_footprint_seen(const cdu_gpu *, const bench_footprint *, uint64_t *bytes, cdu_error *);
+/* Bytes taken since: on the device, as its backend counts them, alignment included; and what this process grew by without compiled
+ * kernels, where the device is the processor and the system says it, else 0. Run the network before. */
+bench_footprint bench_footprint_seen(const cdu_gpu *, const bench_footprint *before);
 
 #endif

@@ -38,7 +38,7 @@ function(cdunet_test_program name)
   target_link_libraries(${name} PRIVATE ${TEST_LIBRARIES})
 endfunction()
 
-foreach(room base graph ops backends model slide study train report segment phantom tools)
+foreach(room base graph ops backends model slide study train report segment phantom tools bench)
   file(GLOB sources CONFIGURE_DEPENDS tests/${room}/*.c)
   list(FILTER sources EXCLUDE REGEX "/(fuzz_|main_)[^/]*$")
   if(sources)
@@ -48,6 +48,10 @@ foreach(room base graph ops backends model slide study train report segment phan
     if(room STREQUAL phantom)
       file(GLOB phantom_sources CONFIGURE_DEPENDS tools/phantom/*.c)
       list(APPEND sources ${phantom_sources})
+    endif()
+    if(room STREQUAL bench)
+      list(APPEND sources ${BENCH_SOURCES} tools/options.c)
+      list(FILTER sources EXCLUDE REGEX "/bench/main.c$")
     endif()
     cdunet_test_program(test_${room} ${sources})
     cdunet_add_test(${room} COMMAND test_${room} --jobs 1 TIMEOUT 1500)
@@ -64,6 +68,10 @@ foreach(room base graph ops backends model slide study train report segment phan
     endif()
   endif()
 endforeach()
+
+target_compile_definitions(test_bench PRIVATE CDUNET_VERSION="${PROJECT_VERSION}")
+add_dependencies(test_bench cdunet-bench)
+cdunet_add_test(bench.peers COMMAND /usr/bin/python3 ${CMAKE_SOURCE_DIR}/tests/bench/peers.py ${CMAKE_SOURCE_DIR})
 
 # annotation files against an independent reader
 cdunet_add_test(slide.annotations COMMAND /usr/bin/python3 ${CMAKE_SOURCE_DIR}/tests/slide/annotations.py $<TARGET_FILE:cdunet-program>
