@@ -8,6 +8,7 @@
 #include "core/base/debug.h"
 #include "core/base/file.h"
 #include "core/base/progress.h"
+#include "core/ops/tuning.h"
 #include "tools/options.h"
 
 typedef struct {
@@ -40,7 +41,7 @@ static void print_log_line(cdu_log_level level, const char *line, void *context)
 
 static void print_usage(FILE *stream)
 {
-    fprintf(stream, "usage: cdunet-bench COMMAND [options] [arguments]\n\ncommands:\n");
+    fprintf(stream, "usage: cdunet-bench [--tune FILE] COMMAND [options] [arguments]\n\ncommands:\n");
     for (int i = 0; i < COMMANDS; i++) fprintf(stream, "  %-10s %s\n", commands[i].name, commands[i].summary);
     fprintf(stream, "\n'cdunet-bench COMMAND --help' explains a command. Devices are called opencl:0, vulkan:1, a part of the device's name, or auto.\n");
 }
@@ -70,7 +71,10 @@ int main(int argc, char **argv)
     cdu_log_set_handler(print_log_line, NULL, CDU_LOG_WARNING);
     cdu_progress_set_stream(stderr);
     cdu_options_set_program("cdunet-bench");
-    cdu_status status = run_command(argc, argv, &error);
+    const char *tune = NULL;
+    cdu_status status = cdu_options_take_tune(&argc, argv, &tune, &error);
+    cdu_tune_place(tune);
+    if (status == CDU_OK) status = run_command(argc, argv, &error);
     cdu_progress_clear();
     if ((fflush(stdout) != 0 || ferror(stdout)) && status == CDU_OK)
         status = cdu_fail(&error, CDU_CANNOT_WRITE, "standard output cannot be written: %s", strerror(errno));

@@ -1,4 +1,4 @@
-# Installs programs, libraries, headers, a CMake package (find_package(cdunet): cdunet::cdunet static, cdunet::shared) and a
+# Installs programs, libraries, headers, tune packs, a CMake package (find_package(cdunet): cdunet::cdunet static, cdunet::shared) and a
 # pkg-config file.
 include(CMakePackageConfigHelpers)
 set_target_properties(cdunet PROPERTIES EXPORT_NAME cdunet)
@@ -10,6 +10,7 @@ endif()
 set(PACKAGE_FOLDER ${CMAKE_INSTALL_LIBDIR}/cmake/cdunet)
 install(TARGETS ${libraries} EXPORT cdunet-targets)
 install(TARGETS cdunet-program cdunet-bench)
+install(DIRECTORY tune DESTINATION ${CMAKE_INSTALL_DATADIR}/cdunet FILES_MATCHING PATTERN "*.json")
 install(DIRECTORY include/cdunet DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(EXPORT cdunet-targets NAMESPACE cdunet:: DESTINATION ${PACKAGE_FOLDER})
 set(PKG_MODULES "openslide glib-2.0 libtiff-4 libpng libjpeg cairo jansson expat libcyaml yaml-0.1 libxxhash zlib")

@@ -13,6 +13,7 @@
 #include "core/base/file.h"
 #include "core/base/progress.h"
 #include "core/base/stop.h"
+#include "core/ops/tuning.h"
 #include "tools/commands.h"
 #include "tools/options.h"
 
@@ -98,7 +99,7 @@ static void print_log_line(cdu_log_level level, const char *line, void *context)
 
 static void print_usage(FILE *stream)
 {
-    fprintf(stream, "usage: cdunet [--quiet | --verbose] COMMAND [options] [arguments]\n\ncommands:\n");
+    fprintf(stream, "usage: cdunet [--quiet | --verbose] [--tune FILE] COMMAND [options] [arguments]\n\ncommands:\n");
     for (int i = 0; i < COMMANDS; i++) fprintf(stream, "  %-11s %s\n", commands[i].name, commands[i].summary);
     fprintf(stream, "\n'cdunet COMMAND --help' explains a command; 'cdunet --version' prints the version.\n"
                     "Devices are called opencl:0, vulkan:1, a part of the device's name, or auto.\n");
@@ -168,7 +169,10 @@ int main(int argc, char **argv)
     argc = take_global_options(argc, argv, &least, &progress);
     cdu_log_set_handler(print_log_line, NULL, least);
     cdu_progress_set_stream(progress ? stderr : NULL);
-    cdu_status status = run_command(argc, argv, &error);
+    const char *tune = NULL;
+    cdu_status status = cdu_options_take_tune(&argc, argv, &tune, &error);
+    cdu_tune_place(tune);
+    if (status == CDU_OK) status = run_command(argc, argv, &error);
     cdu_progress_clear();
     if ((fflush(stdout) != 0 || ferror(stdout)) && status == CDU_OK)
         status = cdu_fail(&error, CDU_CANNOT_WRITE, "standard output cannot be written: %s", strerror(errno));

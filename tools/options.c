@@ -292,3 +292,22 @@ cdu_status cdu_options_parse(const cdu_usage *usage, int argc, char **argv, bool
     }
     return take_positionals(usage, argv + 1, (size_t)words, error);
 }
+
+cdu_status cdu_options_take_tune(int *argc, char **argv, const char **place, cdu_error *error)
+{
+    int kept = 1;
+    bool plain = false;
+    for (int i = 1; i < *argc; i++) {
+        plain = plain || !strcmp(argv[i], "--");
+        bool word = !plain && !strcmp(argv[i], "--tune"), joined = !plain && !strncmp(argv[i], "--tune=", 7);
+        if (!word && !joined) {
+            argv[kept++] = argv[i];
+            continue;
+        }
+        *place = joined ? argv[i] + 7 : i + 1 < *argc ? argv[++i] : "";
+        if (!**place) return cdu_fail(error, CDU_USAGE, "--tune needs a tune pack: --tune FILE, a folder of them, or off");
+    }
+    argv[kept] = NULL;
+    *argc = kept;
+    return CDU_OK;
+}

@@ -72,6 +72,10 @@ cdu_status cdu_options_parse(const cdu_usage *usage, int argc, char **argv, bool
 /* The program's name in help and hints, kept as a pointer; "cdunet" until this is called. */
 void cdu_options_set_program(const char *name);
 
+/* Takes --tune FILE (or --tune=FILE) out of the words, wherever it stands before "--", for cdu_tune_place; *argc is then how many words are left. It is an
+ * option of all commands. *place stays null without it. CDU_USAGE where its value is missing. */
+cdu_status cdu_options_take_tune(int *argc, char **argv, const char **place, cdu_error *error);
+
 /* The one of `count` names nearest to `word` by edits, or null where none is near. */
 const char *cdu_options_nearest(const char *word, const char *const *names, size_t count);
 

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "cdunet/log.h"
 #include "core/ops/tuning.h"
 
 cdu_status cdu_open_device(const char *name, bool timed, cdu_gpu *out, cdu_error *error)
@@ -18,8 +19,13 @@ static void test_row(cdu_device_row *row)
 {
     cdu_gpu gpu;
     cdu_error error = {0};
-    cdu_status status = cdu_open_device(row->id, false, &gpu, &error);
-    if (status == CDU_OK) cdu_gpu_close(&gpu);
+    cdu_status status = cdu_gpu_open(row->id, false, false, &gpu, &error);
+    if (status == CDU_OK) {
+        /* a pack of another device is no fault of this one */
+        if (cdu_tune_load(&gpu.info, &error) != CDU_OK) cdu_log(CDU_LOG_INFO, "%s; defaults are taken", error.words);
+        status = cdu_ops_self_test(&gpu, &error);
+        cdu_gpu_close(&gpu);
+    }
     if (status == CDU_OK)
         snprintf(row->self_test, sizeof row->self_test, "passed");
     else

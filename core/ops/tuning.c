@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "cdunet/log.h"
 #include "core/base/file.h"
@@ -321,6 +322,19 @@ static bool there(const char *folder, const char *name, char path[CDU_PATH_LIMIT
     return cdu_path_join(path, folder, name, NULL) == CDU_OK && cdu_file_exists(path);
 }
 
+/* share/cdunet/tune of the prefix that the program is installed in, wherever that was moved to. */
+static bool beside_program(char folder[CDU_PATH_LIMIT])
+{
+    char program[CDU_PATH_LIMIT];
+    ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
+    if (length <= 0) return false;
+    program[length] = 0;
+    char *slash = strrchr(program, '/');
+    if (!slash) return false;
+    *slash = 0;
+    return snprintf(folder, CDU_PATH_LIMIT, "%s/../share/cdunet/tune", program) < CDU_PATH_LIMIT;
+}
+
 /* The file of the device's pack, if there is one. *named: the user gave its place. */
 static bool find_file(const cdu_device_info *device, char path[CDU_PATH_LIMIT], bool *named)
 {
@@ -332,9 +346,8 @@ static bool find_file(const cdu_device_info *device, char path[CDU_PATH_LIMIT], 
     if (*named && is_folder(given)) return there(given, name, path);
     if (*named) return snprintf(path, CDU_PATH_LIMIT, "%s", given) < CDU_PATH_LIMIT;
     if (cdu_tune_user_folder(folder, sizeof folder, NULL) == CDU_OK && there(folder, name, path)) return true;
-#ifdef CDUNET_DATA_FOLDER
+    if (beside_program(folder) && there(folder, name, path)) return true;
     if (there(CDUNET_DATA_FOLDER "/tune", name, path)) return true;
-#endif
     const char *at = getenv("XDG_DATA_DIRS");
     if (!at || !*at) at = "/usr/local/share:/usr/share";
     while (*at) {
@@ -348,7 +361,8 @@ static bool find_file(const cdu_device_info *device, char path[CDU_PATH_LIMIT], 
 
 /* ---- packs in use ---- */
 
-typedef struct loaded { struct loaded *next; cdu_device_info device; cdu_tune_pack pack; } loaded;
+/* error: of a pack that was named, not of one that merely was found. told: somebody has heard of it. */
+typedef struct loaded { struct loaded *next; cdu_device_info device; cdu_tune_pack pack; cdu_error error; bool told; } loaded;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static loaded *packs;
 
@@ -415,45 +429,48 @@ static cdu_status load_file(const char *path, const cdu_device_info *device, cdu
     return CDU_OK;
 }
 
-/* Under the lock. After a failure the device has an empty pack. */
-static cdu_status entry_of(const cdu_device_info *device, loaded **out, cdu_error *error)
+/* Under the lock; null where there is no memory. After a failure the device has an empty pack. */
+static loaded *loaded_of(const cdu_device_info *device)
 {
     char path[CDU_PATH_LIMIT];
     bool named = false;
     for (loaded *l = packs; l; l = l->next)
         if (!strcmp(l->device.name, device->name) && !strcmp(l->device.driver, device->driver) &&
             l->device.vector_width == device->vector_width)
-            return *out = l, CDU_OK;
-    *out = NULL;
+            return l;
     loaded *fresh;
-    CDU_TRY(cdu_allocate(&fresh, 1, sizeof *fresh, error));
+    if (cdu_allocate(&fresh, 1, sizeof *fresh, NULL) != CDU_OK) return NULL;
     fresh->device = *device;
     fresh->next = packs;
-    packs = *out = fresh;
-    if (!find_file(device, path, &named)) return CDU_OK;
-    cdu_error why = {0};
-    if (load_file(path, device, &fresh->pack, &why) == CDU_OK) return CDU_OK;
+    packs = fresh;
+    if (!find_file(device, path, &named) || load_file(path, device, &fresh->pack, &fresh->error) == CDU_OK) return fresh;
     cdu_tune_free(&fresh->pack);
-    if (named) return cdu_fail(error, why.status, "%s", why.words);
-    cdu_log(CDU_LOG_WARNING, "%s; defaults are taken", why.words);
-    return CDU_OK;
+    if (named) return fresh;
+    cdu_log(CDU_LOG_WARNING, "%s; defaults are taken", fresh->error.words);
+    fresh->error = (cdu_error){0};
+    return fresh;
 }
 
 cdu_status cdu_tune_load(const cdu_device_info *device, cdu_error *error)
 {
-    loaded *l;
+    cdu_error found = {0};
     pthread_mutex_lock(&lock);
-    cdu_status status = entry_of(device, &l, error);
+    loaded *l = loaded_of(device);
+    if (l) {
+        found = l->error;
+        l->told = true;
+    }
     pthread_mutex_unlock(&lock);
-    return status;
+    if (!l) return cdu_fail(error, CDU_TRY_AGAIN, "no memory for a tune pack");
+    return found.status == CDU_OK ? CDU_OK : cdu_fail(error, found.status, "%s", found.words);
 }
 
 const cdu_choice *cdu_tune_find(const cdu_device_info *device, const cdu_conv_problem *problem)
 {
-    loaded *l;
-    cdu_error why = {0};
     pthread_mutex_lock(&lock);
-    if (entry_of(device, &l, &why) != CDU_OK) cdu_log(CDU_LOG_WARNING, "%s; defaults are taken", why.words);
+    loaded *l = loaded_of(device);
+    if (l && l->error.status != CDU_OK && !l->told) cdu_log(CDU_LOG_WARNING, "%s; defaults are taken", l->error.words);
+    if (l) l->told = true;
     pthread_mutex_unlock(&lock);
     const cdu_tune_entry *entry = l ? cdu_tune_nearest(&l->pack, problem) : NULL;
     return entry ? &entry->choice : NULL;

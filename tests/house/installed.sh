@@ -18,6 +18,8 @@ cc -std=c11 "$source/tests/house/consumer/consumer.c" -o "$work/by-pkg-config" $
 LD_LIBRARY_PATH=$library "$work/by-pkg-config"
 "$work/prefix/bin/cdunet" --version
 "$work/prefix/bin/cdunet" help >/dev/null
+packs=$(find "$source/tune" -name '*.json' | wc -l)
+[ "$(find "$work/prefix/share/cdunet/tune" -name '*.json' 2>/dev/null | wc -l)" = "$packs" ] || { echo "tune packs are not installed"; exit 1; }
 hidden=$(nm -D --defined-only "$library/libcdunet.so" | awk '{print $3}' | grep -v '^cdu_' || true)
 if [ -n "$hidden" ]; then echo "exported without the prefix: $hidden"; exit 1; fi
 nm -D --defined-only "$library/libcdunet.so" | grep -q ' cdu_devices_list$'

@@ -69,6 +69,15 @@ Test(program, usage_errors_are_one_line)
     cr_assert_eq(run(""), 2);
 }
 
+Test(program, tune_packs_that_were_named_are_checked)
+{
+    cr_assert_eq(run("devices --tune"), 2);
+    cr_assert(strstr(complaint, "--tune needs a tune pack"), "%s", complaint);
+    cr_assert_eq(lines(complaint), 1);
+    cr_assert_eq(run("--tune=off devices --help"), 0);
+    cr_assert(!strstr(output, "--tune"));
+}
+
 Test(program, debug_words_are_checked)
 {
     cr_assert_eq(run_after("CDUNET_DEBUG=psion", "devices"), 2);
