@@ -39,6 +39,16 @@ typedef float4 f4;
 #define ST(b, i, x) ((b)[i] = (x))
 #define LDV(b, i) JOIN(vload, VW)((i), (b))
 #define STV(b, i, x) JOIN(vstore, VW)((x), (i), (b))
+/* elements `step` apart, in scalars */
+#define FOUR_OF(b, i, s) (b)[i], (b)[(i) + (s)], (b)[(i) + 2 * (s)], (b)[(i) + 3 * (s)]
+#if VW == 4
+#define GATHERV(b, i, s) ((vf)(FOUR_OF(b, i, s)))
+#elif VW == 8
+#define GATHERV(b, i, s) ((vf)(FOUR_OF(b, i, s), FOUR_OF(b, (i) + 4 * (s), s)))
+#else
+#define GATHERV(b, i, s) \
+    ((vf)(FOUR_OF(b, i, s), FOUR_OF(b, (i) + 4 * (s), s), FOUR_OF(b, (i) + 8 * (s), s), FOUR_OF(b, (i) + 12 * (s), s)))
+#endif
 /* STV past the caches (STREAM=1: the next to read it comes when it would be gone anyway): saves reading the line first */
 #if STREAM && VW >= 8 && defined(__has_builtin)
 #if __has_builtin(__builtin_nontemporal_store)

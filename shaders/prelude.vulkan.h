@@ -36,6 +36,7 @@
 #define ST(b, i, x) (b[i] = (x))
 #define LDV(b, i) (b[i])
 #define STV(b, i, x) (b[i] = (x))
+#define GATHERV(b, i, s) vec4(LDS(b, i), LDS(b, (i) + (s)), LDS(b, (i) + 2 * (s)), LDS(b, (i) + 3 * (s)))
 #define STREAMV(b, i, x) STV(b, i, x)
 #define LDS(b, i) (b[(i) >> 2][(i) & 3])
 #define STS(b, i, x) (b[(i) >> 2][(i) & 3] = (x))

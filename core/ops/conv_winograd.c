@@ -92,6 +92,7 @@ static cdu_status append_pack(const sum_steps *s, uint32_t first, uint32_t out_b
     define_blocks(&draft, &s->b);
     cdu_draft_define(&draft, "BIASED", biased);
     cdu_draft_define(&draft, "SCALED", scaled);
+    cdu_draft_define(&draft, "STREAM", 1);
     cdu_draft_groups(&draft, out_blocks, s->b.in_blocks, 1, 1, 1, 1);
     cdu_draft_use(&draft, s->sum->weight, CDU_READ, 0, 0);
     cdu_draft_use(&draft, s->packed, CDU_WRITE, 0, 0);
