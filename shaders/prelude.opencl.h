@@ -39,15 +39,15 @@ typedef float4 f4;
 #define ST(b, i, x) ((b)[i] = (x))
 #define LDV(b, i) JOIN(vload, VW)((i), (b))
 #define STV(b, i, x) JOIN(vstore, VW)((x), (i), (b))
-/* elements `step` apart, in scalars */
-#define FOUR_OF(b, i, s) (b)[i], (b)[(i) + (s)], (b)[(i) + 2 * (s)], (b)[(i) + 3 * (s)]
+/* VW elements `s` apart, by LD, LDS or LDU */
+#define FOUR_OF(L, b, i, s) L(b, i), L(b, (i) + (s)), L(b, (i) + 2 * (s)), L(b, (i) + 3 * (s))
 #if VW == 4
-#define GATHERV(b, i, s) ((vf)(FOUR_OF(b, i, s)))
+#define GATHERV(L, b, i, s) ((vf)(FOUR_OF(L, b, i, s)))
 #elif VW == 8
-#define GATHERV(b, i, s) ((vf)(FOUR_OF(b, i, s), FOUR_OF(b, (i) + 4 * (s), s)))
+#define GATHERV(L, b, i, s) ((vf)(FOUR_OF(L, b, i, s), FOUR_OF(L, b, (i) + 4 * (s), s)))
 #else
-#define GATHERV(b, i, s) \
-    ((vf)(FOUR_OF(b, i, s), FOUR_OF(b, (i) + 4 * (s), s), FOUR_OF(b, (i) + 8 * (s), s), FOUR_OF(b, (i) + 12 * (s), s)))
+#define GATHERV(L, b, i, s) \
+    ((vf)(FOUR_OF(L, b, i, s), FOUR_OF(L, b, (i) + 4 * (s), s), FOUR_OF(L, b, (i) + 8 * (s), s), FOUR_OF(L, b, (i) + 12 * (s), s)))
 #endif
 /* STV past the caches (STREAM=1: the next to read it comes when it would be gone anyway): saves reading the line first */
 #if STREAM && VW >= 8 && defined(__has_builtin)
@@ -80,6 +80,11 @@ typedef float4 f4;
 #define SELECT_POSITIVE(c, a, b) select((b), (a), (c) > (vf)(0.0f))
 #define FLOAT_BITS(x) as_uint(x)
 #define BITS_FLOAT(x) as_float(x)
+#define FLOAT_BITSV(x) JOIN(as_int, VW)(x)
+#define BITS_FLOATV(x) JOIN(as_float, VW)(x)
+#define TO_VI(x) JOIN(convert_int, VW)(x)
+#define OF_VI(x) JOIN(convert_float, VW)(x)
+#define FLOORV(x) floor(x)
 /* x where it is not <= 0, else 0: NaN stays NaN; g where y is not <= 0, else 0 */
 #define RELUV(x) GATEV(x, x)
 #define GATEV(y, g) select((g), (vf)(0.0f), (y) <= (vf)(0.0f))

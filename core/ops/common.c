@@ -108,5 +108,19 @@ void cdu_op_stream(const cdu_lowering *l, cdu_draft *draft, cdu_tensor written, 
     const cdu_layout *layout = cdu_tensor_layout(l, written);
     const cdu_device_info *device = cdu_lowering_device(l);
     uint64_t bytes = 4ull * layout->lanes * cdu_op_pixels(layout, 0, layout->shape.n);
+    /* a line that is stored in parts would be read after all */
+    if (layout->pitch > layout->lanes && (layout->lanes % 16 || layout->offset % 16 || layout->pitch % 16)) return;
     if (cdu_op_wide(device) && width >= 8 && (bytes >= STREAM_BYTES || cdu_debug(CDU_DEBUG_STREAM))) cdu_draft_define(draft, "STREAM", 1);
+}
+
+bool cdu_op_pixel_vectors(const cdu_lowering *l, cdu_draft *draft, const char *source, const char *wide, uint64_t pixels, uint32_t groups)
+{
+    const cdu_device_info *device = cdu_lowering_device(l);
+    uint32_t width = device->vector_width >= 16 ? 16 : 8;
+    if (!cdu_op_wide(device) || pixels < width) return false;
+    draft->source = source;
+    draft->kernel = wide;
+    cdu_draft_define(draft, "VW", width);
+    cdu_draft_groups(draft, groups, 1, 1, 1, 1, 1);
+    return true;
 }

@@ -48,6 +48,10 @@ void cdu_op_division_apply(const cdu_op_division *, cdu_draft *);
  * larger than they keep until it is read. Not for what the kernel itself reads. `width`: its vectors. */
 void cdu_op_stream(const cdu_lowering *, cdu_draft *, cdu_tensor written, uint32_t width);
 
+/* Where the device is wide and there are pixels enough, the kernel takes a vector of pixels at a time: `wide` takes the kernel's place, `groups`
+ * of one item. VW is defined. */
+bool cdu_op_pixel_vectors(const cdu_lowering *, cdu_draft *, const char *source, const char *wide, uint64_t pixels, uint32_t groups);
+
 /* Pixels of images [n0, n1). */
 uint64_t cdu_op_pixels(const cdu_layout *, uint32_t n0, uint32_t n1);
 

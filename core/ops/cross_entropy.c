@@ -57,7 +57,8 @@ static cdu_status forward(cdu_lowering *l, const cdu_node *node, cdu_error *erro
         uint32_t params[] = {(uint32_t)pixels, per, done, x.pitch, x.offset, label.pitch, label.offset};
         for (size_t i = 0; i < sizeof params / sizeof *params; i++) cdu_draft_param(&draft, params[i]);
         cdu_draft_define(&draft, "CLASSES", x.shape.c);
-        cdu_draft_groups(&draft, groups, 1, 1, ITEMS, 1, 1);
+        if (!cdu_op_pixel_vectors(l, &draft, "softmax_wide.k", "cross_entropy_sums_wide", pixels, groups))
+            cdu_draft_groups(&draft, groups, 1, 1, ITEMS, 1, 1);
         draft.bytes = (double)pixels * 4.0 * (x.lanes + 1);
         CDU_TRY(cdu_append(l, &draft, error));
         done += groups;
@@ -97,7 +98,8 @@ static cdu_status backward(cdu_lowering *l, const cdu_node *node, cdu_error *err
         for (size_t i = 0; i < sizeof params / sizeof *params; i++) cdu_draft_param(&draft, params[i]);
         cdu_draft_define(&draft, "CLASSES", x.shape.c);
         cdu_draft_define(&draft, "ADD", add);
-        cdu_draft_groups(&draft, cdu_op_groups(pixels, ITEMS, GROUP_LIMIT), 1, 1, ITEMS, 1, 1);
+        if (!cdu_op_pixel_vectors(l, &draft, "softmax_wide.k", "cross_entropy_gradient_wide", pixels, cdu_op_groups(pixels, ITEMS, PARTS)))
+            cdu_draft_groups(&draft, cdu_op_groups(pixels, ITEMS, GROUP_LIMIT), 1, 1, ITEMS, 1, 1);
         draft.bytes = (double)pixels * 4.0 * (x.lanes + d.lanes + 1);
         CDU_TRY(cdu_append(l, &draft, error));
     }

@@ -2,7 +2,7 @@
 #include "core/ops/common.h"
 #include "core/ops/ops.h"
 
-enum { ITEMS = 64, GROUP_LIMIT = 16384, CLASS_LIMIT = 16 };
+enum { ITEMS = 64, GROUP_LIMIT = 16384, PARTS = 64, CLASS_LIMIT = 16 };
 
 static cdu_status infer(cdu_graph *graph, cdu_node *node, cdu_error *error)
 {
@@ -28,7 +28,8 @@ static cdu_status forward(cdu_lowering *l, const cdu_node *node, cdu_error *erro
         uint32_t params[] = {(uint32_t)pixels, x->pitch, x->offset, y->pitch, y->offset, y->lanes};
         for (size_t i = 0; i < sizeof params / sizeof *params; i++) cdu_draft_param(&draft, params[i]);
         cdu_draft_define(&draft, "CLASSES", x->shape.c);
-        cdu_draft_groups(&draft, cdu_op_groups(pixels, ITEMS, GROUP_LIMIT), 1, 1, ITEMS, 1, 1);
+        if (!cdu_op_pixel_vectors(l, &draft, "softmax_wide.k", "softmax_wide", pixels, cdu_op_groups(pixels, ITEMS, PARTS)))
+            cdu_draft_groups(&draft, cdu_op_groups(pixels, ITEMS, GROUP_LIMIT), 1, 1, ITEMS, 1, 1);
         draft.bytes = (double)pixels * 4.0 * (x->lanes + y->lanes);
         CDU_TRY(cdu_append(l, &draft, error));
     }
