@@ -1,4 +1,4 @@
-/* host.c: shared libraries at run time, free memory, sleeping. POSIX. */
+/* host.c: shared libraries at run time, sleeping. POSIX. */
 #define _GNU_SOURCE
 #include "backends/host.h"
 
@@ -57,24 +57,6 @@ cdu_status cdu_library_open(const char *const *names, const char *variable, cons
         snprintf(tried + used, sizeof tried - used, "%s%s", i ? ", " : "", names[i]);
     }
     return cdu_fail(error, CDU_NO_DEVICE, "%s cannot be opened (%s): %s", tried, why, advice);
-}
-
-uint64_t cdu_host_memory_free(void)
-{
-    FILE *file = fopen("/proc/meminfo", "r");
-    if (file) {
-        char line[128];
-        uint64_t kilobytes = 0;
-        while (fgets(line, sizeof line, file))
-            if (sscanf(line, "MemAvailable: %" SCNu64, &kilobytes) == 1) break;
-        fclose(file);
-        if (kilobytes) return kilobytes * 1024;
-    }
-#ifdef _SC_AVPHYS_PAGES
-    long pages = sysconf(_SC_AVPHYS_PAGES), size = sysconf(_SC_PAGESIZE);
-    if (pages > 0 && size > 0) return (uint64_t)pages * (uint64_t)size;
-#endif
-    return 0;
 }
 
 void cdu_memory_take(cdu_memory_usage *usage, uint64_t bytes)

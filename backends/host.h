@@ -12,8 +12,6 @@
  * one instead. CDU_NO_DEVICE with what was tried and `advice`. It is never closed: drivers leave threads behind. */
 cdu_status cdu_library_open(const char *const *names, const char *variable, const char *advice, void **out, cdu_error *error);
 
-/* Main memory that may still be taken, in bytes; 0 where the system does not say. */
-uint64_t cdu_host_memory_free(void);
 
 /* Counts `bytes` as taken, or as given back. */
 void cdu_memory_take(cdu_memory_usage *usage, uint64_t bytes);

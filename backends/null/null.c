@@ -48,7 +48,7 @@ struct cdu_list {
 
 static cdu_device_info describe(void)
 {
-    uint64_t memory = cdu_host_memory_free();
+    uint64_t memory = cdu_memory_free();
     return (cdu_device_info){.name = "null",
                              .vendor = "cdunet",
                              .driver = "checks marks and sizes, runs nothing",

@@ -100,7 +100,7 @@ static cdu_status budget(cdu_device *device, uint64_t *free_bytes, cdu_error *er
             *free_bytes -= *free_bytes / 10; /* the driver does not say: leave room for the desktop */
         return CDU_OK;
     }
-    uint64_t host = cdu_host_memory_free();
+    uint64_t host = cdu_memory_free();
     if (host && host < *free_bytes) *free_bytes = host;
     return CDU_OK;
 }

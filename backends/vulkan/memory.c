@@ -75,7 +75,7 @@ cdu_status cdu_vulkan_budget(cdu_device *device, uint64_t *free_bytes, cdu_error
         if (device->info.kind == CDU_DISCRETE)
             *free_bytes -= *free_bytes / 10; /* the driver does not say: leave room for the desktop */
     }
-    uint64_t host = device->info.kind == CDU_DISCRETE ? 0 : cdu_host_memory_free();
+    uint64_t host = device->info.kind == CDU_DISCRETE ? 0 : cdu_memory_free();
     if (host && host < *free_bytes) *free_bytes = host;
     return CDU_OK;
 }

@@ -2,9 +2,12 @@
  * passed by address; the pointer is written with memcpy, which is free of aliasing trouble. */
 #include "core/base/memory.h"
 
+#include <inttypes.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static atomic_uint_fast64_t allocations, failing;
 
@@ -58,4 +61,22 @@ cdu_status cdu_copy_text(char **out, const char *text, cdu_error *error)
     CDU_TRY(cdu_allocate(out, length, 1, error));
     memcpy(*out, text, length);
     return CDU_OK;
+}
+
+uint64_t cdu_memory_free(void)
+{
+    FILE *file = fopen("/proc/meminfo", "r");
+    if (file) {
+        char line[128];
+        uint64_t kilobytes = 0;
+        while (fgets(line, sizeof line, file))
+            if (sscanf(line, "MemAvailable: %" SCNu64, &kilobytes) == 1) break;
+        fclose(file);
+        if (kilobytes) return kilobytes * 1024;
+    }
+#ifdef _SC_AVPHYS_PAGES
+    long pages = sysconf(_SC_AVPHYS_PAGES), size = sysconf(_SC_PAGESIZE);
+    if (pages > 0 && size > 0) return (uint64_t)pages * (uint64_t)size;
+#endif
+    return 0;
 }

@@ -17,6 +17,9 @@ cdu_status cdu_grow(void *array, size_t *capacity, size_t needed, size_t size, c
 /* A copy of `text`; free with free(). */
 cdu_status cdu_copy_text(char **out, const char *text, cdu_error *error);
 
+/* Main memory that may still be taken, in bytes; 0 where the system does not say. */
+uint64_t cdu_memory_free(void);
+
 /* The n-th allocation from now on fails (1 is the next one); 0 switches this off. For tests. */
 void cdu_allocate_fail_at(uint64_t n);
 /* Allocations since the program began. For tests. */

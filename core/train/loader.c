@@ -12,6 +12,7 @@
 #include "core/base/random.h"
 #include "core/base/thread.h"
 #include "core/train/slide_pool.h"
+#include "core/train/tile_cache.h"
 
 enum { RING = 3, THREAD_LIMIT = 64, OPEN_SLIDES = 32 };
 
@@ -26,6 +27,7 @@ struct cdu_loader {
     const cdu_tile_index *index;
     cdu_loader_settings settings;
     cdu_slide_pool *pool;
+    cdu_tile_cache *cache;
     ring_batch ring[RING];
     uint32_t *order; /* of order_epoch */
     uint64_t order_epoch;
@@ -118,13 +120,19 @@ static void warn_once(cdu_loader *l, uint32_t slide, const cdu_error *error)
 }
 
 /* The tile itself, or the next readable one of the index: no thread's timing decides. *which becomes the one taken. */
-static cdu_status read_or_replace(cdu_loader *l, uint32_t *which, uint8_t *rgb, uint8_t *labels, cdu_error *error)
+static cdu_status read_or_replace(cdu_loader *l, uint32_t *which, uint8_t *rgb, uint32_t *out, cdu_error *error)
 {
+    size_t area = (size_t)l->index->size * l->index->size;
     for (size_t tried = 0; tried < l->index->count; tried++) {
         uint32_t candidate = (uint32_t)((*which + tried) % l->index->count);
         if (atomic_load(&l->unreadable[candidate])) continue;
-        cdu_status status = read_tile(l, candidate, rgb, labels, error);
+        bool kept = cdu_tile_cache_get(l->cache, candidate, out);
+        cdu_status status = kept ? CDU_OK : read_tile(l, candidate, rgb, rgb + 3 * area, error);
         if (status == CDU_OK) *which = candidate;
+        if (status == CDU_OK && !kept) {
+            pack(rgb, rgb + 3 * area, area, out);
+            cdu_tile_cache_put(l->cache, candidate, out);
+        }
         if (status != CDU_BAD_DATA) return status;
         atomic_store(&l->unreadable[candidate], true);
         warn_once(l, l->index->tiles[candidate].slide, error);
@@ -157,8 +165,7 @@ static void *work(void *argument)
         ring_batch *batch = &l->ring[step % RING];
         uint32_t which = batch->tiles[place];
         pthread_mutex_unlock(&l->lock);
-        if (status == CDU_OK) status = read_or_replace(l, &which, rgb, rgb + 3 * area, &error);
-        if (status == CDU_OK) pack(rgb, rgb + 3 * area, area, batch->pixels + place * area);
+        if (status == CDU_OK) status = read_or_replace(l, &which, rgb, batch->pixels + place * area, &error);
         pthread_mutex_lock(&l->lock);
         batch->tiles[place] = which;
         if (status != CDU_OK)
@@ -191,6 +198,7 @@ static cdu_status allocate_all(cdu_loader *l, cdu_error *error)
     CDU_TRY(cdu_allocate(&l->order, l->index->count, sizeof *l->order, error));
     CDU_TRY(cdu_allocate(&l->unreadable, l->index->count, sizeof *l->unreadable, error));
     CDU_TRY(cdu_allocate(&l->warned, l->study->slide_count, sizeof *l->warned, error));
+    CDU_TRY(cdu_tile_cache_create(l->index->count, area, l->settings.cache, &l->cache, error));
     return cdu_slide_pool_create(l->study, OPEN_SLIDES, &l->pool, error);
 }
 
@@ -232,6 +240,7 @@ void cdu_loader_destroy(cdu_loader *l)
         free(l->ring[i].asked);
     }
     cdu_slide_pool_destroy(l->pool);
+    cdu_tile_cache_destroy(l->cache);
     pthread_cond_destroy(&l->changed);
     pthread_mutex_destroy(&l->lock);
     free(l->order);
@@ -257,4 +266,14 @@ cdu_status cdu_loader_next(cdu_loader *l, cdu_batch *out, cdu_error *error)
     *out = (cdu_batch){batch->pixels, batch->tiles, batch->asked, step, batch->epoch};
     pthread_mutex_unlock(&l->lock);
     return status;
+}
+
+cdu_loader_counts cdu_loader_count(cdu_loader *l)
+{
+    cdu_loader_counts counts = {.cached_bytes = cdu_tile_cache_bytes(l->cache), .cache_limit = cdu_tile_cache_limit(l->cache)};
+    for (size_t i = 0; i < l->index->count; i++) counts.unreadable_tiles += atomic_load(&l->unreadable[i]);
+    pthread_mutex_lock(&l->lock);
+    for (size_t i = 0; i < l->study->slide_count; i++) counts.unreadable_slides += l->warned[i];
+    pthread_mutex_unlock(&l->lock);
+    return counts;
 }

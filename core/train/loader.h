@@ -12,6 +12,7 @@ typedef struct {
     uint64_t seed;
     uint32_t batch;
     uint32_t threads; /* 0: as many as processors */
+    uint64_t cache; /* bytes of decoded tiles to keep; 0: a quarter of the free memory, at most 4 GiB */
     uint64_t first; /* step at which to begin: 0, or where a run is resumed */
 } cdu_loader_settings;
 
@@ -34,6 +35,10 @@ void cdu_loader_destroy(cdu_loader *loader);
 /* The next batch, in order; the loader's memory, valid until the next call. A tile that cannot be read (a corrupt slide) is replaced
  * by the next readable one of the index, with one warning a slide; CDU_BAD_DATA where no tile can be read. One caller. */
 cdu_status cdu_loader_next(cdu_loader *loader, cdu_batch *out, cdu_error *error);
+
+/* So far: tiles that could not be read, and slides that have such tiles; bytes of tiles that are kept, and at most. */
+typedef struct { uint64_t unreadable_tiles, unreadable_slides, cached_bytes, cache_limit; } cdu_loader_counts;
+cdu_loader_counts cdu_loader_count(cdu_loader *loader);
 
 /* The order of an epoch's tiles into order[count]. */
 void cdu_loader_order(uint64_t seed, uint64_t epoch, uint32_t *order, size_t count);

@@ -236,6 +236,7 @@ static cdu_status prepare(run *r, cdu_error *error)
     cdu_loader_settings settings = {.seed = r->study->train.seed,
                                     .batch = r->study->train.batch,
                                     .threads = o->threads,
+                                    .cache = o->cache,
                                     .first = r->state.step};
     CDU_TRY(cdu_loader_create(r->study, &r->index, &settings, &r->loader, error));
     return cdu_train_log_open(o->folder, r->study, o->resume, r->state.step, r->state.validated_step == r->state.step, &r->log,
@@ -439,6 +440,10 @@ static cdu_status finish(run *r, cdu_error *error)
 {
     CDU_TRY(cdu_saver_wait(r->saver, error));
     if (r->state.best < 0) CDU_TRY(save_model(r, error));
+    cdu_loader_counts counts = cdu_loader_count(r->loader);
+    if (counts.unreadable_tiles)
+        cdu_log(CDU_LOG_WARNING, "%" PRIu64 " tiles of %" PRIu64 " slides could not be read, others took their places",
+                counts.unreadable_tiles, counts.unreadable_slides);
     if (r->timed_steps)
         cdu_log(CDU_LOG_INFO, "device waits %.2f %%; checkpoints held the training up for %.2f %% of the time",
                 100 * r->wait_seconds / r->timed_seconds, 100 * r->held_seconds / (r->held_seconds + r->train_seconds));
@@ -459,6 +464,11 @@ cdu_status cdu_train(const cdu_train_options *options, cdu_train_result *result,
         *result =
             (cdu_train_result){.steps = r.state.step, .loss = r.loss, .best_f1 = r.state.best, .best_step = r.state.best_step};
         if (r.steps_per_epoch) result->epochs = r.state.step / r.steps_per_epoch;
+        if (r.loader) {
+            cdu_loader_counts counts = cdu_loader_count(r.loader);
+            result->unreadable_tiles = counts.unreadable_tiles;
+            result->unreadable_slides = counts.unreadable_slides;
+        }
         if (r.study) result->parameters = cdu_model_parameters(&r.study->model);
         if (r.program) result->peak_bytes = cdu_program_report(r.program).peak;
         if (r.timed_steps) result->seconds_per_step = r.timed_seconds / (double)r.timed_steps;

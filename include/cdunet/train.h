@@ -21,6 +21,7 @@ typedef struct {
     const char *command;           /* text for command.txt, or null */
     bool resume;                   /* go on with the run in the folder, or begin where there is no checkpoint yet */
     uint32_t threads;              /* of the tile loader; 0: as many as processors */
+    uint64_t cache;                /* bytes of decoded tiles to keep in memory; 0: a quarter of what is free, at most 4 GiB */
     uint64_t max_steps;            /* end after so many steps in all; 0: no limit */
     double seconds;                /* end after so much training, validation apart; 0: no limit */
     uint32_t epochs, batch, width, accumulate; /* overrule the study where not 0 */
@@ -36,6 +37,7 @@ typedef struct {
     double best_f1;                  /* macro F1; negative: no validation took place */
     uint64_t best_step;              /* step of model.safetensors */
     double seconds_per_step;         /* mean, the first step apart */
+    uint64_t unreadable_tiles, unreadable_slides; /* replaced by others; slides that have such tiles */
     double device_waits;             /* share of that time in which the device had nothing to do, 0 to 1 */
 } cdu_train_result;
 

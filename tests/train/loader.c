@@ -154,6 +154,101 @@ Test(loader, a_corrupt_slide_is_left_out_with_one_warning)
     close_data(&d);
 }
 
+/* Bounded, equal with and without, from one thread and from eight. */
+Test(loader, a_cache_changes_nothing_and_keeps_its_bound)
+{
+    data d;
+    open_data(&d);
+    static const uint64_t limits[] = {1, 5 * 4096 + 100, 1 << 20};
+    static const uint64_t kept[] = {0, 5 * 4096, 18 * 4096};
+    uint32_t *without = NULL;
+    for (int i = 0; i < 3; i++) {
+        cdu_loader_settings settings = {.seed = 5, .batch = 6, .threads = i == 1 ? 8 : 2, .cache = limits[i]};
+        cdu_loader *loader;
+        uint32_t *all = calloc(9 * 6 * 1024, 4);
+        MUST(cdu_loader_create(d.study, &d.index, &settings, &loader, error));
+        for (int step = 0; step < 9; step++) {
+            cdu_batch batch;
+            MUST(cdu_loader_next(loader, &batch, error));
+            memcpy(all + step * 6 * 1024, batch.pixels, 4 * 6 * 1024);
+            cr_expect_leq(cdu_loader_count(loader).cached_bytes, limits[i]);
+        }
+        cdu_loader_counts counts = cdu_loader_count(loader);
+        cr_expect(counts.cached_bytes == kept[i] && counts.cache_limit == limits[i], "%llu bytes kept",
+                  (unsigned long long)counts.cached_bytes);
+        cr_expect(!counts.unreadable_tiles && !counts.unreadable_slides);
+        cdu_loader_destroy(loader);
+        if (i) cr_expect(!memcmp(without, all, 9 * 6 * 1024 * 4));
+        if (i) free(all);
+        else without = all;
+    }
+    free(without);
+    close_data(&d);
+}
+
+/* What is kept in memory needs no slide any more: they are all gone after the first epoch. */
+Test(loader, a_tile_in_the_cache_is_not_read_again)
+{
+    data d;
+    open_data(&d);
+    cdu_loader_settings settings = {.seed = 5, .batch = 18, .threads = 1, .cache = 1 << 20};
+    cdu_loader *loader;
+    MUST(cdu_loader_create(d.study, &d.index, &settings, &loader, error));
+    cdu_batch batch;
+    MUST(cdu_loader_next(loader, &batch, error));
+    while (cdu_loader_count(loader).cached_bytes < 18 * 4096) usleep(1000);
+    char path[CDU_PATH_LIMIT];
+    for (int i = 0; i < 2; i++) {
+        fixture_path(path, &d.f, i ? "slide1.png" : "slide0.png");
+        MUST(cdu_file_write(path, "broken", 6, error));
+    }
+    for (int i = 0; i < 8; i++) MUST(cdu_loader_next(loader, &batch, error));
+    cr_expect_eq(cdu_loader_count(loader).unreadable_tiles, 0);
+    cdu_loader_destroy(loader);
+    close_data(&d);
+}
+
+/* A pyramid whose pixels are read as they are asked for; its bytes from a third on are overwritten behind the loader's back. */
+Test(loader, a_slide_that_breaks_in_the_middle_of_a_run_is_said_once_and_counted, .timeout = 120)
+{
+    char folder[] = "/tmp/cdunet-loader-XXXXXX", command[700], path[CDU_PATH_LIMIT];
+    if (access(CDUNET_BINARY_DIR "/cdunet", X_OK) != 0) cr_skip_test("the program is not built");
+    cr_assert(mkdtemp(folder) != NULL);
+    snprintf(command, sizeof command, "'%s/cdunet' --quiet phantom %s --slides 3 --stains he --size 2048x1024 --seed 2 && cd %s && "
+             "sed -i 's/size: 128, stride: 64, empty: 0.10/size: 64, stride: 64, empty: 1/' study.yaml && "
+             "sed -i 's/,validation,/,train,/;s/,test,/,train,/' slides.csv", CDUNET_BINARY_DIR, folder, folder);
+    cr_assert_eq(system(command), 0);
+    cdu_study *study;
+    cdu_tile_index index;
+    cdu_loader *loader;
+    cdu_batch batch;
+    snprintf(path, sizeof path, "%s/study.yaml", folder);
+    MUST(cdu_study_read(path, &study, error));
+    MUST(cdu_tile_index_build(study, CDU_SPLIT_TRAIN, false, 1, &index, error));
+    cr_assert_gt(index.count, 100); /* two slides: the third is held out */
+    cdu_loader_settings settings = {.seed = 5, .batch = 4, .threads = 4, .cache = 1};
+    MUST(cdu_loader_create(study, &index, &settings, &loader, error));
+    cdu_log_set_handler(count_warnings, NULL, CDU_LOG_INFO);
+    for (int i = 0; i < 2; i++) MUST(cdu_loader_next(loader, &batch, error));
+    cr_expect(!warnings && !cdu_loader_count(loader).unreadable_tiles);
+    FILE *file = fopen(study->slides[index.tiles[0].slide].slide, "r+b");
+    cr_assert(file && fseek(file, 0, SEEK_END) == 0);
+    long size = ftell(file);
+    fseek(file, size / 3, SEEK_SET);
+    for (long i = size / 3; i < size; i++) fputc(0xff, file);
+    fclose(file);
+    for (size_t i = 0; i < index.count / 4; i++) MUST(cdu_loader_next(loader, &batch, error));
+    cdu_loader_counts counts = cdu_loader_count(loader);
+    cr_expect(counts.unreadable_tiles > 0 && counts.unreadable_tiles <= index.count / 2, "%llu of %zu tiles",
+              (unsigned long long)counts.unreadable_tiles, index.count);
+    cr_expect(counts.unreadable_slides == 1 && warnings == 1, "%d warnings", warnings);
+    cdu_loader_destroy(loader);
+    cdu_tile_index_free(&index);
+    cdu_study_free(study);
+    snprintf(command, sizeof command, "rm -rf %s", folder);
+    cr_assert_eq(system(command), 0);
+}
+
 Test(loader, the_learning_rate_grows_with_the_batch)
 {
     cdu_study study = {.train = {.batch = 240, .learning_rate = 0.001, .learning_rate_batch = 16}};
