@@ -197,10 +197,8 @@ static cdu_status try_task(search *s, const task *t, bool again, cdu_error *erro
             return cdu_fail(error, CDU_TRY_AGAIN, "%s: %s %s; restart the machine and run the same command again", s->device.id, choice, why);
         return probe(s, choice, error);
     }
-    if (verdict.status == CDU_OK) {
-        share = verdict.standard_ms > 0 ? verdict.ms / verdict.standard_ms : 1;
-        return (again ? tune_journal_confirm : tune_journal_keep)(s->journal, problem, &t->choice, share, error);
-    }
+    if (verdict.status == CDU_OK)
+        return (again ? tune_journal_confirm : tune_journal_keep)(s->journal, problem, &t->choice, verdict.share, error);
     CDU_TRY(refuse(s, t, verdict.error.words, error));
     return verdict.status == CDU_TRY_AGAIN ? probe(s, choice, error) : CDU_OK;
 }

@@ -62,7 +62,7 @@ typedef struct {
 typedef struct {
     cdu_status status;          /* CDU_BAD_DATA: it computes wrong */
     cdu_error error;
-    double ms, standard_ms;     /* medians of alternating runs */
+    double share;               /* of the standard's time: the median of pairs of runs, one after the other; 1 where they are the same */
 } tune_verdict;
 tune_work tune_try;             /* of a tune_trial */
 

@@ -115,10 +115,10 @@ static cdu_status run_timed(timed_program *t, uint64_t *nanoseconds, double *ms,
     return CDU_OK;
 }
 
-/* One after the other, each round in the other order, until enough is known. */
-static cdu_status alternate(timed_program both[2], double seconds, double ms[2], cdu_error *error)
+/* One after the other, each round in the other order, until enough is known: what the first takes of the second one's time. */
+static cdu_status alternate(timed_program both[2], double seconds, double *share, cdu_error *error)
 {
-    double times[2][ROUNDS_MOST], began = cdu_seconds(), now;
+    double times[2], shares[ROUNDS_MOST], began = cdu_seconds(), now;
     uint32_t steps = cdu_program_steps(both[0].program), other = cdu_program_steps(both[1].program), rounds = 0;
     uint64_t *nanoseconds;
     CDU_TRY(cdu_allocate(&nanoseconds, steps > other ? steps : other, sizeof *nanoseconds, error));
@@ -127,27 +127,25 @@ static cdu_status alternate(timed_program both[2], double seconds, double ms[2],
     while (status == CDU_OK && rounds < ROUNDS_MOST && (rounds < ROUNDS_LEAST || cdu_seconds() - began < seconds)) {
         for (uint32_t i = 0; i < 2 && status == CDU_OK; i++) {
             uint32_t which = (i + rounds) % 2;
-            status = run_timed(&both[which], nanoseconds, &times[which][rounds], error);
+            status = run_timed(&both[which], nanoseconds, &times[which], error);
         }
-        rounds++;
-        if (status == CDU_OK && times[0][rounds - 1] > HOPELESS * times[1][rounds - 1]) break;
+        shares[rounds++] = times[0] / (times[1] > 0 ? times[1] : 1e-6);
+        if (rounds > 1 && shares[rounds - 1] > HOPELESS && shares[rounds - 2] > HOPELESS) break;
     }
-    for (uint32_t i = 0; i < 2 && status == CDU_OK; i++) ms[i] = bench_spread_of(times[i], rounds).median;
+    if (status == CDU_OK) *share = bench_spread_of(shares, rounds).median;
     free(nanoseconds);
     return status;
 }
 
 static cdu_status try_on(const cdu_gpu *gpu, const tune_trial *trial, tune_verdict *v, cdu_error *error)
 {
+    v->share = 1;
     if (!trial->again) CDU_TRY(tune_check(gpu, trial, error));
     if (!memcmp(&trial->candidate, &trial->standard, sizeof trial->standard)) return CDU_OK;
     timed_program both[2] = {{0}};
-    double ms[2] = {0};
     cdu_status status = begin_timed(&trial->problem, gpu, &trial->candidate, &both[0], error);
     if (status == CDU_OK) status = begin_timed(&trial->problem, gpu, &trial->standard, &both[1], error);
-    if (status == CDU_OK) status = alternate(both, trial->again ? AGAIN_SECONDS : ROUNDS_SECONDS, ms, error);
-    v->ms = ms[0];
-    v->standard_ms = ms[1];
+    if (status == CDU_OK) status = alternate(both, trial->again ? AGAIN_SECONDS : ROUNDS_SECONDS, &v->share, error);
     end_timed(&both[0]);
     end_timed(&both[1]);
     return status;
