@@ -14,6 +14,7 @@
 typedef struct {
     const char *study, *model, *split, *device, *json, *csv, *masks;
     uint64_t threads, memory;
+    bool exact;
 } request;
 
 /* ---- the table ---- */
@@ -147,7 +148,7 @@ static cdu_status evaluate(const request *r, const cdu_study *study, const cdu_m
 {
     cdu_evaluation_settings settings = {
         .study = study, .about = about, .weights = weights, .masks = r->masks, .threads = (uint32_t)r->threads,
-        .memory = r->memory};
+        .memory = r->memory, .exact = r->exact};
     cdu_evaluation evaluation;
     cdu_gpu gpu;
     CDU_TRY(find_split(r->split, &settings.split, error));
@@ -201,6 +202,10 @@ cdu_status cmd_evaluate(int argc, char **argv, cdu_error *error)
          .argument = "D",
          .fallback = "auto",
          .help = "opencl:0, vulkan:1, a part of the device's name, or auto"},
+        {.name = "exact-conv",
+         .type = CDU_OPTION_FLAG,
+         .value = &r.exact,
+         .help = "direct convolution everywhere: slower on CPUs, without the rounding of Winograd's"},
         {.name = "memory",
          .type = CDU_OPTION_BYTES,
          .value = &r.memory,

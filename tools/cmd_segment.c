@@ -20,6 +20,7 @@ typedef struct {
     const char *slide, *model, *out, *geojson, *overlay, *device;
     double mpp, slide_mpp, smallest;
     uint64_t tile, batch, memory;
+    bool exact;
     bool keep_glass, json;
 } arguments;
 
@@ -161,7 +162,7 @@ static void print_areas(const sink *s, const char *const *names, double mpp)
 static cdu_status segment(const arguments *a, const cdu_gpu *gpu, cdu_slide *slide, const cdu_model_about *about,
                           const cdu_weights *weights, cdu_error *error)
 {
-    const cdu_segment_settings settings = {.tile = (uint32_t)a->tile, .batch = (uint32_t)a->batch, .memory = a->memory,
+    const cdu_segment_settings settings = {.tile = (uint32_t)a->tile, .batch = (uint32_t)a->batch, .memory = a->memory, .exact = a->exact,
                                            .keep_glass = a->keep_glass};
     const double mpp = a->mpp > 0 ? a->mpp : about->mpp;
     const char *names[CDU_CLASS_LIMIT];
@@ -292,6 +293,10 @@ cdu_status cmd_segment(int argc, char **argv, cdu_error *error)
          .least = 1,
          .most = 256,
          .help = "tiles at once; chosen by the device if not given"},
+        {.name = "exact-conv",
+         .type = CDU_OPTION_FLAG,
+         .value = &a.exact,
+         .help = "direct convolution everywhere: slower on CPUs, without the rounding of Winograd's"},
         {.name = "memory",
          .type = CDU_OPTION_BYTES,
          .value = &a.memory,

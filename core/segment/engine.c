@@ -25,6 +25,7 @@ struct cdu_segmenter {
     cdu_weights weights; /* a copy: memory may run short after the first slide was begun */
     uint32_t tile, halo, batch;
     uint64_t memory;
+    bool exact;
     cdu_program *beside;
     bool keep_glass, halved;
     cdu_graph *graph;
@@ -62,7 +63,7 @@ static void drop_program(cdu_segmenter *s)
 
 static cdu_status build(cdu_segmenter *s, cdu_error *error)
 {
-    const cdu_plan_options forward = {.memory = s->memory};
+    const cdu_plan_options forward = {.memory = s->memory, .exact = s->exact};
     CDU_TRY(cdu_allocate(&s->probabilities, (size_t)s->batch * s->tile * s->tile * s->about.settings.classes,
                          sizeof *s->probabilities, error));
     CDU_TRY(cdu_graph_create(&s->graph, error));
@@ -123,6 +124,7 @@ static cdu_status settle(cdu_segmenter *s, const cdu_segment_settings *settings,
     if (s->batch > BATCH_LIMIT) return cdu_fail(error, CDU_USAGE, "batches of %u tiles: at most %d", s->batch, BATCH_LIMIT);
     s->keep_glass = settings->keep_glass;
     s->memory = settings->memory;
+    s->exact = settings->exact;
     s->beside = settings->beside;
     return CDU_OK;
 }
@@ -156,7 +158,7 @@ cdu_status cdu_segmenter_least(const cdu_gpu *gpu, const cdu_model_about *about,
     CDU_TRY(settle(&s, settings, error));
     CDU_TRY(cdu_graph_create(&graph, error));
     cdu_status status = cdu_model_build_inference(graph, &about->settings, 1, s.tile, s.tile, &values, error);
-    if (status == CDU_OK) status = cdu_plan_create(graph, &gpu->info, &(cdu_plan_options){.quiet = true}, &plan, error);
+    if (status == CDU_OK) status = cdu_plan_create(graph, &gpu->info, &(cdu_plan_options){.quiet = true, .exact = settings->exact}, &plan, error);
     if (status == CDU_OK) *out = cdu_plan_report_of(plan);
     cdu_plan_destroy(plan);
     cdu_graph_destroy(graph);

@@ -14,6 +14,7 @@ typedef struct {
     uint32_t batch;  /* 0: chosen by device */
     uint64_t memory; /* bytes that may be taken on the device; 0: no limit */
     cdu_program *beside; /* its memory for activations is used too (cdu_program_create_beside), and counts for `memory`; or null */
+    bool exact;      /* no approximate way of computing a convolution (cdu_plan_options.exact) */
     bool keep_glass; /* run the network on glass too, instead of calling it background at once */
 } cdu_segment_settings;
 

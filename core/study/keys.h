@@ -32,6 +32,7 @@
     E(train, median_frequency, "class-weights", weights)               \
     E(train, mean_of_pixels, "loss-mean", mean)                        \
     u(train, accumulate, "accumulate", 1, 65536)                       \
+    E(train, exact_conv, "exact-conv", truth)                          \
     u(train, validate_every, "validate-every", 1, 1000000)             \
     u(train, early_stop, "early-stop", 0, 1000000)                     \
     E(train, keep_best_macro_f1, "keep-best", best)                    \

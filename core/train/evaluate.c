@@ -266,7 +266,7 @@ static cdu_status check_boundary(const cdu_evaluation_settings *s, cdu_error *er
 
 cdu_status cdu_evaluate(const cdu_evaluation_settings *settings, const cdu_gpu *gpu, cdu_evaluation *out, cdu_error *error)
 {
-    const cdu_segment_settings as_trained = {.memory = settings->memory};
+    const cdu_segment_settings as_trained = {.memory = settings->memory, .exact = settings->exact};
     const cdu_study *study = settings->study;
     cdu_segmenter *segmenter = NULL;
     size_t total;

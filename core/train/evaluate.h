@@ -11,6 +11,7 @@ typedef struct {
     const cdu_model_about *about;
     const cdu_weights *weights;
     const char *masks;             /* folder of exact label maps, NAME.tif for the slide NAME.*; null: the study's annotations */
+    bool exact;                    /* cdu_segment_settings.exact */
     uint64_t memory;               /* cdu_segment_settings.memory */
     uint32_t threads;              /* that draw the truth; 0: as many as there are processors */
 } cdu_evaluation_settings;

@@ -87,6 +87,7 @@ static cdu_status read_study(run *r, cdu_error *error)
     if (!s->train.epochs || !s->train.batch)
         return cdu_fail(error, CDU_USAGE, "%u epochs of batches of %u: both must be at least 1", s->train.epochs, s->train.batch);
     if (o->accumulate) s->train.accumulate = o->accumulate;
+    if (o->exact_conv) s->train.exact_conv = true;
     if (s->train.batch % s->train.accumulate)
         return cdu_fail(error, CDU_USAGE, "a batch of %u tiles cannot be done in %u equal parts: train.accumulate must divide train.batch",
                         s->train.batch, s->train.accumulate);
@@ -128,14 +129,14 @@ static void settings_text(const run *r, char text[CDU_RUN_SETTINGS])
     snprintf(text, CDU_RUN_SETTINGS,
              "kind=%s width=%u depth=%u classes=%u cd-filters=%u,%u input=%s order=%s cd-order=%s mpp=%.17g size=%u batch=%u "
              "learning-rate=%.17g learning-rate-batch=%u momentum=%.17g median-frequency=%d loss-mean=%s seed=%" PRIu64 " flip=%d "
-             "hue=%.17g brightness=%.17g scale=%.17g noise=%.17g occlusion=%.17g rotate=%.17g shear=%.17g accumulate=%u validate-every=%u tiles=%zu tile-index=%016" PRIx64,
+             "hue=%.17g brightness=%.17g scale=%.17g noise=%.17g occlusion=%.17g rotate=%.17g shear=%.17g accumulate=%u exact-conv=%d validate-every=%u tiles=%zu tile-index=%016" PRIx64,
              m->kind == CDU_MODEL_UNET ? "unet" : "cdunet", m->width, m->depth, m->classes, m->cd_filters[0], m->cd_filters[1],
              m->bgr ? "bgr" : "rgb", m->relu_before_batch_norm ? "relu-bn" : "bn-relu",
              m->cd_relu_before_batch_norm ? "relu-bn" : "bn-relu", s->tiles.mpp, s->tiles.size, s->train.batch,
              s->train.learning_rate, s->train.learning_rate_batch, s->train.momentum, s->train.median_frequency,
              s->train.mean_of_pixels ? "pixels" : "class-weights", s->train.seed, s->augment.flip, s->augment.hue,
              s->augment.brightness, s->augment.scale, s->augment.noise, s->augment.occlusion, s->augment.rotate, s->augment.shear,
-             s->train.accumulate, s->train.validate_every, r->index.count, (uint64_t)hash);
+             s->train.accumulate, s->train.exact_conv, s->train.validate_every, r->index.count, (uint64_t)hash);
 }
 
 static cdu_status build_index(run *r, cdu_error *error)
@@ -162,7 +163,8 @@ static cdu_status build_index(run *r, cdu_error *error)
 /* A limit holds for validation too, which runs in the memory of training's activations. */
 static cdu_status create_program(run *r, cdu_error *error)
 {
-    cdu_plan_options options = {.training = true, .update = cdu_sgd_update, .memory = r->options->memory};
+    cdu_plan_options options = {.training = true, .update = cdu_sgd_update, .memory = r->options->memory,
+                                .exact = r->study->train.exact_conv};
     if (options.memory && r->validation_slides) {
         cdu_model_about about = {0};
         cdu_plan_report validation;
@@ -310,7 +312,7 @@ static cdu_status validate(run *r, cdu_error *error)
 {
     cdu_confusion confusion;
     double began = cdu_seconds();
-    const cdu_segment_settings settings = {.memory = r->options->memory, .beside = r->program};
+    const cdu_segment_settings settings = {.memory = r->options->memory, .beside = r->program, .exact = r->study->train.exact_conv};
     CDU_TRY(cdu_validate(r->study, &r->gpu, &r->state.about, &r->state.weights, &settings, &r->segmenter, &confusion, error));
     double macro = cdu_confusion_macro_f1(&confusion);
     tell_scores(r, &confusion, macro);

@@ -25,6 +25,7 @@ typedef struct {
     uint64_t max_steps;            /* end after so many steps in all; 0: no limit */
     double seconds;                /* end after so much training, validation apart; 0: no limit */
     uint32_t epochs, batch, width, accumulate; /* overrule the study where not 0 */
+    bool exact_conv;               /* overrules the study where true */
     uint64_t memory;               /* bytes of device memory that may be used, at the price of time; 0: as much as it takes */
     bool seed_given;
     uint64_t seed; /* overrules the study where given */

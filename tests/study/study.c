@@ -169,7 +169,7 @@ Test(study, writes_what_it_reads)
         "tiles: {mpp: 0.7, size: 96, stride: 31, empty: 0.3}\n"
         "model: {kind: unet, width: 7, depth: 3, cd-filters: [5, 4], input: rgb, order: relu-bn, cd-order: relu-bn}\n"
         "train: {epochs: 3, batch: 5, learning-rate: 0.1, learning-rate-batch: 2, momentum: 0.3, class-weights: none, loss-mean: pixels,"
-        " accumulate: 3, validate-every: 4, early-stop: 5, keep-best: last, seed: 9223372036854775807}\n"
+        " accumulate: 3, exact-conv: yes, validate-every: 4, early-stop: 5, keep-best: last, seed: 9223372036854775807}\n"
         "augment: {hue: 0.01, brightness: 0.02, scale: 0.03, noise: 0.04, occlusion: 0.05, flip: false, rotate: 6.5, shear: 7}\n"
         "evaluate: {boundary-um: 8.25, bootstrap: 9, by: [case]}\n");
     cdu_study *study = read_study(path);
@@ -192,7 +192,7 @@ Test(study, writes_what_it_reads)
     cr_assert(again->train.epochs == 3 && again->train.batch == 5 && again->train.learning_rate == 0.1);
     cr_assert(again->train.learning_rate_batch == 2 && again->train.momentum == 0.3 && again->train.validate_every == 4);
     cr_assert(again->train.median_frequency == false && again->train.mean_of_pixels && !again->train.keep_best_macro_f1);
-    cr_assert(again->train.seed == 9223372036854775807u && again->train.accumulate == 3 && again->train.early_stop == 5);
+    cr_assert(again->train.seed == 9223372036854775807u && again->train.accumulate == 3 && again->train.exact_conv && again->train.early_stop == 5);
     cr_assert(again->augment.flip == false && again->augment.hue == 0.01 && again->augment.shear == 7 && again->augment.rotate == 6.5);
     cr_assert(again->evaluate.boundary_um == 8.25 && again->evaluate.bootstrap == 9);
     cr_assert(again->evaluate.by_stain == false && again->evaluate.by_case && !again->evaluate.by_slide);
