@@ -43,7 +43,7 @@ foreach(room base graph ops backends model slide study train report segment phan
   list(FILTER sources EXCLUDE REGEX "/(fuzz_|main_)[^/]*$")
   if(sources)
     if(room STREQUAL tools)
-      list(APPEND sources tools/options.c)
+      list(APPEND sources tools/options.c tools/init_guess.c)
     endif()
     if(room STREQUAL phantom)
       file(GLOB phantom_sources CONFIGURE_DEPENDS tools/phantom/*.c)

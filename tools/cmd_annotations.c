@@ -64,8 +64,10 @@ static void print_file(const job *j, const char *path, const cdu_annotations *fo
     for (size_t i = 0; i < summary->count; i++) print_row(&summary->rows[i], mpp);
     for (size_t i = 0; i < found->ignored_count; i++) {
         const cdu_annotation_ignored *left = &found->ignored[i];
-        printf("  left out: %zu of %s%.100s%s, the first in line %zu: %s\n", left->count, *left->class_name ? "class '" : "no class",
-               left->class_name, *left->class_name ? "'" : "", left->line, left->reason);
+        char line[64] = "";
+        if (left->line) snprintf(line, sizeof line, ", the first in line %zu", left->line);
+        printf("  left out: %zu of %s%.100s%s%s: %s\n", left->count, *left->class_name ? "class '" : "no class", left->class_name,
+               *left->class_name ? "'" : "", line, left->reason);
     }
     if (summary->crossed)
         printf("  note: the rings of %zu cross each other, the first in line %zu: outlines count even-odd, holes are cut out\n", summary->crossed,
@@ -112,11 +114,22 @@ static cdu_status keep(job *j, cdu_annotations *found, cdu_error *error)
     return CDU_OK;
 }
 
+static cdu_status read_label_map(const job *j, const char *path, cdu_annotations *found, cdu_error *error)
+{
+    const char *names[CDU_CLASS_LIMIT];
+    uint8_t colors[CDU_CLASS_LIMIT][3];
+    for (size_t c = 0; c < j->study->class_count; c++) {
+        names[c] = j->study->classes[c].name;
+        memcpy(colors[c], j->study->classes[c].color, 3);
+    }
+    return cdu_annotations_from_label_map(path, j->info.width, j->info.height, (uint32_t)j->study->class_count, names, colors, found, error);
+}
+
 static cdu_status show_file(job *j, const char *path, cdu_error *error)
 {
     cdu_annotations found;
     annotation_summary summary = {0};
-    CDU_TRY(cdu_annotations_read(path, &found, error));
+    CDU_TRY(cdu_is_label_map(path) ? read_label_map(j, path, &found, error) : cdu_annotations_read(path, &found, error));
     if (found.from_bounds && !j->no_bounds) cdu_annotations_shift(&found, (double)j->info.bounds_x, (double)j->info.bounds_y);
     cdu_status status = annotation_summarize(&found, j->study, j->has_slide ? &j->info : NULL, &summary, error);
     if (status == CDU_OK && j->json) add_json(j, path, &found, &summary);
@@ -164,7 +177,7 @@ cdu_status cmd_annotations(int argc, char **argv, cdu_error *error)
         {.name = "json", .type = CDU_OPTION_FLAG, .value = &j.json, .help = "print JSON"},
         {0}};
     const cdu_positional positionals[] = {
-        {.name = "FILE", .values = &j.files, .count = &j.count, .help = "GeoJSON (QuPath's and others'), XML of ASAP, ImageScope or Halo, any of them in gzip"},
+        {.name = "FILE", .values = &j.files, .count = &j.count, .help = "GeoJSON (QuPath's and others'), XML of ASAP, ImageScope or Halo, any of them in gzip;\nlabel maps (PNG, TIFF)"},
         {0}};
     const cdu_usage usage = {"annotations", "shows what annotation files hold and how it maps to a study's classes; converts them",
                              "Areas are those of each annotation by itself; where two overlap, the study's order decides in training.", options, positionals};

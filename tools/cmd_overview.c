@@ -2,7 +2,6 @@
  * and a scale bar. For reports and the demo; it computes nothing. */
 #include <cairo.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,34 +23,6 @@ typedef struct {
     const cdu_model_about *about;
     char *column_words;
 } overview;
-
-/* The file's name without folder and ending. */
-static void short_name(char out[96], const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    snprintf(out, 96, "%s", slash ? slash + 1 : path);
-    char *dot = strrchr(out, '.');
-    if (dot && dot != out) *dot = 0;
-}
-
-/* A bar of a round length, about a quarter of the panel wide. */
-static void paint_scale_bar(cairo_t *cairo, double left, double bottom, uint32_t width, double mpp)
-{
-    double target = mpp * width / 4, length = pow(10, floor(log10(target)));
-    char words[32];
-    if (length * 5 <= target) length *= 5;
-    else if (length * 2 <= target) length *= 2;
-    if (length >= 1000) snprintf(words, sizeof words, "%g mm", length / 1000);
-    else snprintf(words, sizeof words, "%g \302\265m", length);
-    double pixels = length / mpp, text = cdu_picture_text_width(cairo, 13, words);
-    cairo_set_source_rgba(cairo, 1, 1, 1, 0.8);
-    cairo_rectangle(cairo, left + 8, bottom - 40, (pixels > text ? pixels : text) + 16, 32);
-    cairo_fill(cairo);
-    cairo_set_source_rgb(cairo, 0, 0, 0);
-    cairo_rectangle(cairo, left + 16, bottom - 17, pixels, 4);
-    cairo_fill(cairo);
-    cdu_picture_text(cairo, left + 16, bottom - 23, 13, false, words);
-}
 
 static cdu_status paint_labels(cairo_t *cairo, const overview *o, const char *path, const cdu_slide_info *info, double left, double top,
                                uint32_t width, uint32_t height, uint8_t *rgb, cdu_error *error)
@@ -84,12 +55,12 @@ static cdu_status paint_row(cairo_t *cairo, const overview *o, const char **word
     cdu_status status = cdu_allocate(&rgb, (size_t)o->panel * height, 3, error);
     if (status == CDU_OK) status = cdu_slide_read(slide, mpp, 0, 0, o->panel, height, rgb, error);
     if (status == CDU_OK) status = cdu_picture_panel(cairo, MARGIN, top, o->panel, height, rgb, error);
-    if (status == CDU_OK) paint_scale_bar(cairo, MARGIN, top + height, o->panel, mpp);
+    if (status == CDU_OK) cdu_picture_scale_bar(cairo, MARGIN, top + height, o->panel, mpp);
     for (uint32_t i = 0; status == CDU_OK && i < o->columns; i++)
         if (strcmp(words[1 + i], "-"))
             status = paint_labels(cairo, o, words[1 + i], &info, MARGIN + (double)(i + 1) * (o->panel + GAP), top, o->panel, height,
                                   rgb, error);
-    short_name(name, words[0]);
+    cdu_picture_name(name, words[0]);
     cairo_set_source_rgb(cairo, 0.25, 0.25, 0.25);
     cdu_picture_text(cairo, MARGIN, top + height + 20, 14, false, name);
     free(rgb);

@@ -29,7 +29,9 @@ typedef struct {
 
 static const command commands[] = {
     {"devices", "lists devices, their limits and whether they compute rightly", cmd_devices, false},
+    {"init", "writes slides.csv and study.yaml for a folder of slides and annotations, to be looked at", cmd_init, false},
     {"annotations", "shows what annotation files hold and how it maps to a study's classes; converts them", cmd_annotations, false},
+    {"check", "opens every slide of a study and shows labels, splits, tiles and what looks wrong", cmd_check, false},
     {"phantom", "makes procedural slides with exact masks, to try everything without data", cmd_phantom, false},
     {"train", "trains a network on the slides of a study", cmd_train, true},
     {"augment", "draws what augmentation does to training tiles: before and after, with labels", cmd_augment, false},

@@ -2,6 +2,8 @@
 #include "tools/picture.h"
 
 #include <cairo.h>
+#include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "core/base/file.h"
@@ -92,4 +94,32 @@ double cdu_picture_key(cairo_t *cairo, double x, double y, const uint8_t color[3
     cairo_set_source_rgb(cairo, 0.1, 0.1, 0.1);
     cdu_picture_text(cairo, x + 24, y, 15, false, name);
     return x + 24 + cdu_picture_text_width(cairo, 15, name) + 30;
+}
+
+/* The file's name without folder and ending. */
+void cdu_picture_name(char out[96], const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    snprintf(out, 96, "%s", slash ? slash + 1 : path);
+    char *dot = strrchr(out, '.');
+    if (dot && dot != out) *dot = 0;
+}
+
+/* A bar of a round length, about a quarter of the panel wide. */
+void cdu_picture_scale_bar(cairo_t *cairo, double left, double bottom, uint32_t width, double mpp)
+{
+    double target = mpp * width / 4, length = pow(10, floor(log10(target)));
+    char words[32];
+    if (length * 5 <= target) length *= 5;
+    else if (length * 2 <= target) length *= 2;
+    if (length >= 1000) snprintf(words, sizeof words, "%g mm", length / 1000);
+    else snprintf(words, sizeof words, "%g \302\265m", length);
+    double pixels = length / mpp, text = cdu_picture_text_width(cairo, 13, words);
+    cairo_set_source_rgba(cairo, 1, 1, 1, 0.8);
+    cairo_rectangle(cairo, left + 8, bottom - 40, (pixels > text ? pixels : text) + 16, 32);
+    cairo_fill(cairo);
+    cairo_set_source_rgb(cairo, 0, 0, 0);
+    cairo_rectangle(cairo, left + 16, bottom - 17, pixels, 4);
+    cairo_fill(cairo);
+    cdu_picture_text(cairo, left + 16, bottom - 23, 13, false, words);
 }

@@ -30,5 +30,9 @@ cdu_status cdu_picture_panel(cairo_t *cairo, double left, double top, uint32_t w
                              cdu_error *error);
 /* A colour and what it stands for; returns where the next key may begin. */
 double cdu_picture_key(cairo_t *cairo, double x, double y, const uint8_t color[3], const char *name);
+/* The file's name without folder and ending. */
+void cdu_picture_name(char out[96], const char *path);
+/* A bar of a round length, about a quarter of the panel wide. */
+void cdu_picture_scale_bar(cairo_t *cairo, double left, double bottom, uint32_t width, double mpp);
 
 #endif

@@ -46,6 +46,14 @@ typedef struct {
 cdu_status cdu_annotations_read(const char *path, cdu_annotations *out, cdu_error *error);
 /* The same from memory (for the fuzzer); `name` stands for the file in messages. */
 cdu_status cdu_annotations_parse(const char *name, const char *text, size_t size, cdu_annotations *out, cdu_error *error);
+/* A label map as annotations: the outlines of its connected areas, by the classes' names and colours; value 0 gives none, 255 is excluded and told
+ * as ignored. Level-0 size of the slide, or 0 x 0 where the map is as large as it. CDU_BAD_DATA: no label map, a value that is no class, another shape than the slide's. */
+cdu_status cdu_annotations_from_label_map(const char *path, int64_t slide_width, int64_t slide_height, uint32_t classes,
+                                          const char *const *names, const uint8_t (*colors)[3], cdu_annotations *out, cdu_error *error);
+/* Whether the file begins as PNG or TIFF does, so that it can only be a label map. */
+bool cdu_is_label_map(const char *path);
+/* Size of a label map and how many of its pixels have each value; `classes` as above. */
+cdu_status cdu_label_map_look(const char *path, uint32_t classes, int64_t *width, int64_t *height, uint64_t counts[256], cdu_error *error);
 void cdu_annotations_free(cdu_annotations *annotations);
 /* Adds (dx, dy) to every point. */
 void cdu_annotations_shift(cdu_annotations *annotations, double dx, double dy);

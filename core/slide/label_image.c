@@ -47,6 +47,10 @@ static cdu_status take_size(reader *r, uint64_t width, uint64_t height)
     if (!width || !height || width > CDU_SIDE_LIMIT || height > CDU_SIDE_LIMIT)
         return cdu_fail(r->error, CDU_BAD_DATA, "%s: a label map of %llu x %llu pixels cannot be", r->path, (unsigned long long)width,
                         (unsigned long long)height);
+    if (!r->slide_width) {             /* no slide is known: the picture is one */
+        r->slide_width = (int64_t)width;
+        r->slide_height = (int64_t)height;
+    }
     double w = (double)r->slide_width, h = (double)r->slide_height, pw = (double)width, ph = (double)height;
     /* some reduction gives both sides, each within a pixel of rounding */
     if (fmax((pw - 1) / w, (ph - 1) / h) >= fmin((pw + 1) / w, (ph + 1) / h))
@@ -275,6 +279,21 @@ void cdu_label_image_close(cdu_label_image *image)
     free(image->ends);
     free(image->values);
     free(image);
+}
+
+void cdu_label_image_look(const cdu_label_image *image, int64_t *width, int64_t *height, double *scale, uint64_t counts[256])
+{
+    *width = image->width;
+    *height = image->height;
+    *scale = image->scale_x;
+    memset(counts, 0, 256 * sizeof *counts);
+    for (int64_t row = 0; row < image->height; row++) {
+        uint32_t begin = 0;
+        for (size_t run = image->rows[row]; run < image->rows[row + 1]; run++) {
+            counts[image->values[run]] += image->ends[run] - begin;
+            begin = image->ends[run];
+        }
+    }
 }
 
 static size_t find_run(const cdu_label_image *image, int64_t row, int64_t column)

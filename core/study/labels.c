@@ -1,7 +1,6 @@
 /* labels.c: the study's class names as rules, and a slide opened with what is known of its classes. */
 #include "core/study/labels.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -58,16 +57,6 @@ cdu_status cdu_study_label_rules(const cdu_study *study, cdu_label_rules *rules,
     return CDU_OK;
 }
 
-static bool is_picture(const char *path)
-{
-    uint8_t magic[4] = {0};
-    FILE *file = fopen(path, "rb");
-    if (!file) return false;
-    size_t got = fread(magic, 1, sizeof magic, file);
-    fclose(file);
-    return got == sizeof magic && (!memcmp(magic, "\x89PNG", 4) || !memcmp(magic, "II", 2) || !memcmp(magic, "MM", 2));
-}
-
 static cdu_status open_polygons(const cdu_study *study, const cdu_study_slide *which, const cdu_slide_info *info,
                                 cdu_label_source **out, cdu_error *error)
 {
@@ -90,7 +79,7 @@ cdu_status cdu_labelled_slide_open(const cdu_study *study, const cdu_study_slide
     cdu_status status = cdu_slide_open(which->slide, which->mpp, &out->slide, error);
     if (status == CDU_OK && which->annotation) {
         cdu_slide_info info = cdu_slide_info_of(out->slide);
-        if (is_picture(which->annotation))
+        if (cdu_is_label_map(which->annotation))
             status = cdu_label_source_from_image(which->annotation, info.width, info.height, (uint32_t)study->class_count, &out->labels, error);
         else status = open_polygons(study, which, &info, &out->labels, error);
         if (status == CDU_OK) cdu_label_source_set_size(out->labels, info.width, info.height);
