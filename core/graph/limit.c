@@ -1,22 +1,26 @@
 /* limit.c: a plan that obeys a limit on memory. What the backward pass reads is dropped and computed again, value by value, until the
- * peak is low enough: greedy, each time the change that saves most bytes per second of work added, found by planning with it. Then
+ * peak is low enough: greedy, each time the change that saves most bytes per work added, found by planning with it. Then
  * what turned out needless is taken back. Nothing runs, and no kernel changes: recomputed bytes are the same ones.
  *
  * The trade of computation for memory is that of Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost"; the choice by
  * gain over cost is that of Kirisame et al. 2021, "Dynamic Tensor Rematerialization" (section 3), made before anything runs. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cdunet/log.h"
+#include "core/base/debug.h"
 #include "core/base/memory.h"
 #include "core/base/thread.h"
 #include "core/graph/internal.h"
+
+enum { LIGHT = 512 };   /* values of less than that part of the peak are let be */
 
 /* What a search compares plans by. */
 typedef struct {
     uint64_t peak;      /* bytes */
     double excess;      /* bytes above the search's level, over all steps: falls where one of several like peaks does */
-    double seconds;     /* a guess */
+    double work;        /* as in the report */
 } standing;
 
 typedef struct {
@@ -26,6 +30,7 @@ typedef struct {
     cdu_plan *plan;     /* with `keeping` */
     standing at;
     uint64_t target;    /* bytes */
+    double budget;      /* work that must not be exceeded on the way down */
     uint64_t level;     /* bytes: a little below the present peak; never the target, so that every target is sought on the same way */
     uint8_t *keeping;   /* a cdu_keeping for each value */
     uint32_t values;
@@ -34,7 +39,7 @@ typedef struct {
 static standing standing_of(const cdu_plan *plan, uint64_t level)
 {
     const cdu_lowering *l = &plan->lowering;
-    standing s = {.peak = plan->report.peak, .seconds = plan->report.seconds};
+    standing s = {.peak = plan->report.peak, .work = plan->report.work};
     uint64_t fixed = plan->report.arenas + plan->report.host_visible, room = level > fixed ? level - fixed : 0;
     for (uint32_t d = 0; d < l->draft_count; d++)
         if (plan->living[d] > room) s.excess += (double)(plan->living[d] - room);
@@ -57,10 +62,12 @@ static bool lives(const cdu_plan *plan, cdu_tensor tensor, uint32_t at)
     return root->first <= at && at <= root->last;
 }
 
-/* Whether what there is of the value lies in memory at the fullest step: else dropping it cannot lower the peak. */
+/* Whether what there is of the value lies in memory at the fullest step, and is no trifle: else dropping it cannot lower the peak. */
 static bool weighs(const search *s, cdu_value value, uint32_t at)
 {
     const cdu_value_record *record = &s->plan->lowering.values[value];
+    cdu_tensor tensor = record->again != CDU_NO_TENSOR ? record->again : record->forward;
+    if (tensor == CDU_NO_TENSOR || s->plan->lowering.tensors[tensor].bytes < s->at.peak / LIGHT) return false;
     return lives(s->plan, record->forward, at) || lives(s->plan, record->again, at);
 }
 
@@ -120,12 +127,12 @@ static cdu_status adopt(search *s, const change *made, cdu_error *error)
     return CDU_OK;
 }
 
-/* Bytes saved per second added: of the peak, or, where that does not fall, of the excess. */
+/* Bytes saved per unit of work added: of the peak, or, where that does not fall, of the excess. */
 static double worth(const standing *now, const standing *then, bool by_excess)
 {
     if (then->peak > now->peak) return 0;
     double saved = by_excess ? now->excess - then->excess : (double)now->peak - (double)then->peak;
-    double added = then->seconds - now->seconds, least = now->seconds * 1e-6;
+    double added = then->work - now->work, least = now->work * 1e-6;
     return saved / (added > least ? added : least);
 }
 
@@ -135,7 +142,7 @@ static const change *best_way_down(const search *s, const changes *c)
         const change *best = NULL;
         double most = 0;
         for (size_t i = 0; i < c->count; i++) {
-            double w = c->changes[i].planned ? worth(&s->at, &c->changes[i].then, by_excess) : 0;
+            double w = c->changes[i].planned && c->changes[i].then.work <= s->budget ? worth(&s->at, &c->changes[i].then, by_excess) : 0;
             if (w > most) most = w, best = &c->changes[i];
         }
         if (best) return best;
@@ -143,15 +150,15 @@ static const change *best_way_down(const search *s, const changes *c)
     return NULL;
 }
 
-/* What need not be dropped any more, since other things were later: most seconds first. */
+/* What need not be dropped any more, since other things were later: most work first. */
 static const change *best_way_back(const search *s, const changes *c)
 {
     const change *best = NULL;
-    double least = s->at.seconds;
+    double least = s->at.work;
     for (size_t i = 0; i < c->count; i++) {
         const standing *then = &c->changes[i].then;
-        if (!c->changes[i].planned || then->peak > s->target || then->seconds >= least) continue;
-        least = then->seconds;
+        if (!c->changes[i].planned || then->peak > s->target || then->work >= least) continue;
+        least = then->work;
         best = &c->changes[i];
     }
     return best;
@@ -197,19 +204,36 @@ static cdu_status refuse(const search *s, cdu_error *error)
                     (unsigned long long)((s->at.peak + s->options->reserved + 1048575) >> 20), s->options->training ? "batch, tile or width" : "tile");
 }
 
+static void tell(const search *s, const standing *first)
+{
+    const cdu_plan_options *o = s->options;
+    cdu_log(o->quiet || !o->memory ? CDU_LOG_DEBUG : CDU_LOG_INFO, "more is computed again: %.1f MiB instead of %.1f, for about %.1f %% more work",
+            (double)s->at.peak / 1048576, (double)first->peak / 1048576, 100 * (s->at.work / first->work - 1));
+}
+
+/* Down to the limit at any price, or as far as the budget reaches. What turns out needless on the way is taken back. */
 static cdu_status look(search *s, cdu_error *error)
 {
     const cdu_plan_options *o = s->options;
-    s->target = o->memory > o->reserved ? o->memory - o->reserved : 0;
     for (uint32_t v = 0; v < s->values; v++) s->keeping[v] = (uint8_t)cdu_value_keeping_at_first(s->graph, (cdu_value)v);
     CDU_TRY(cdu_plan_place(s->graph, s->device, o, s->keeping, &s->plan, error));
     standing first = s->at = standing_of(s->plan, 0);
-    if (first.peak <= s->target) return CDU_OK;
-    if (o->training) CDU_TRY(walk(s, true, error));
-    if (s->at.peak > s->target) return refuse(s, error);
-    CDU_TRY(walk(s, false, error));
-    cdu_log(o->quiet ? CDU_LOG_DEBUG : CDU_LOG_INFO, "memory limit: %.1f MiB instead of %.1f, for about %.0f %% more work",
-            (double)s->at.peak / 1048576, (double)first.peak / 1048576, 100 * (s->at.seconds / first.seconds - 1));
+    uint64_t limit = o->memory > o->reserved ? o->memory - o->reserved : 0;
+    if (o->training && o->spend > 0 && !cdu_debug(CDU_DEBUG_NO_RECOMPUTE)) {
+        s->budget = first.work * (1 + o->spend);
+        s->target = 0;
+        CDU_TRY(walk(s, true, error));
+        s->target = s->at.peak;
+        CDU_TRY(walk(s, false, error));
+    }
+    if (o->memory && s->at.peak > limit) {
+        s->budget = INFINITY;
+        s->target = limit;
+        if (o->training) CDU_TRY(walk(s, true, error));
+        if (s->at.peak > limit) return refuse(s, error);
+        CDU_TRY(walk(s, false, error));
+    }
+    if (s->at.work > first.work) tell(s, &first);
     return CDU_OK;
 }
 

@@ -62,10 +62,21 @@ bool cdu_next_range(const cdu_lowering *l, const cdu_tensor *tensors, uint32_t c
     return true;
 }
 
+/* Up to `most` characters behind the `used` first ones; returns how many there are then. A search for a plan lowers hundreds of them, and
+ * snprintf would take half of its time. */
+static size_t put(char *text, size_t used, size_t size, const char *from, size_t most)
+{
+    while (*from && most-- && used + 1 < size) text[used++] = *from++;
+    text[used] = 0;
+    return used;
+}
+
 cdu_draft cdu_draft_begin(const char *source, const char *kernel, const cdu_node *node, const char *pass)
 {
     cdu_draft draft = {.source = source, .kernel = kernel, .groups = {1, 1, 1}, .group_size = {1, 1, 1}, .node = node};
-    snprintf(draft.label, sizeof draft.label, "%.44s%s%.16s", node ? node->name : "", node ? " " : "", pass);
+    size_t used = put(draft.label, 0, sizeof draft.label, node ? node->name : "", 44);
+    used = put(draft.label, used, sizeof draft.label, node ? " " : "", 1);
+    put(draft.label, used, sizeof draft.label, pass, 16);
     return draft;
 }
 
@@ -90,8 +101,14 @@ void cdu_draft_param_float(cdu_draft *draft, float value)
 
 void cdu_draft_define(cdu_draft *draft, const char *name, uint32_t value)
 {
-    size_t used = strlen(draft->defines);
-    snprintf(draft->defines + used, sizeof draft->defines - used, "%s%s=%u", used ? " " : "", name, value);
+    char digits[12] = {0}, *digit = digits + sizeof digits - 1;
+    size_t used = strlen(draft->defines), size = sizeof draft->defines;
+    do *--digit = (char)('0' + value % 10);
+    while (value /= 10);
+    used = put(draft->defines, used, size, used ? " " : "", 1);
+    used = put(draft->defines, used, size, name, size);
+    used = put(draft->defines, used, size, "=", 1);
+    put(draft->defines, used, size, digit, size);
 }
 
 void cdu_draft_groups(cdu_draft *draft, uint32_t x, uint32_t y, uint32_t z, uint32_t size_x, uint32_t size_y, uint32_t size_z)

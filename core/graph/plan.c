@@ -9,7 +9,7 @@
 #include "core/graph/internal.h"
 
 static const uint64_t CHUNK_LIMIT = (uint64_t)1 << 30;
-enum { PLACE_ALIGN = 512 };
+enum { PLACE_ALIGN = 512, FLOPS_A_BYTE = 12 };
 
 static uint64_t aligned(uint64_t bytes)
 {
@@ -26,45 +26,44 @@ static int by_size(const void *a, const void *b)
     return x->tensor < y->tensor ? -1 : 1;
 }
 
-static int by_offset(const void *a, const void *b)
-{
-    const uint64_t *x = a, *y = b;
-    return x[0] < y[0] ? -1 : x[0] > y[0];
-}
+/* What has its place, in order of chunks and offsets. */
+typedef struct { uint64_t begin, end; uint32_t chunk, first, last; } placed;
 
-/* The smallest gap that holds `bytes` beside the placed jobs which live at the same time in this chunk. */
-static bool find_gap(const cdu_plan *plan, const job *jobs, size_t placed, const job *j, uint32_t chunk, uint64_t limit,
-                     uint64_t (*busy)[2], uint64_t *offset)
+/* The smallest gap of the chunk that holds the job beside what lives at the same time. */
+static bool find_gap(const placed *all, size_t count, const job *j, uint32_t chunk, uint64_t limit, uint64_t *offset)
 {
-    size_t count = 0;
-    for (size_t i = 0; i < placed; i++) {
-        const cdu_tensor_record *t = &plan->lowering.tensors[jobs[i].tensor];
-        bool apart = !cdu_debug(CDU_DEBUG_NO_REUSE) && (jobs[i].last < j->first || j->last < jobs[i].first);
-        if (t->chunk != chunk || apart) continue;
-        busy[count][0] = t->offset;
-        busy[count++][1] = t->offset + jobs[i].bytes;
-    }
-    qsort(busy, count, sizeof *busy, by_offset);
+    bool reuse = !cdu_debug(CDU_DEBUG_NO_REUSE);
     uint64_t at = 0, best = UINT64_MAX;
-    for (size_t i = 0; i <= count; i++) {
-        uint64_t end = i < count ? busy[i][0] : limit;
-        if (end >= at && end - at >= j->bytes && (i < count ? end - at : UINT64_MAX - 1) < best) {
-            best = i < count ? end - at : UINT64_MAX - 1;
+    for (size_t i = 0; i < count; i++) {
+        const placed *p = &all[i];
+        bool apart = reuse && (p->last < j->first || j->last < p->first);
+        if (p->chunk != chunk || apart) continue;
+        if (p->begin >= at && p->begin - at >= j->bytes && p->begin - at < best) {
+            best = p->begin - at;
             *offset = at;
         }
-        if (i < count && busy[i][1] > at) at = busy[i][1];
+        if (p->end > at) at = p->end;
     }
-    return best != UINT64_MAX;
+    if (best < UINT64_MAX) return true;
+    *offset = at;
+    return limit >= at && limit - at >= j->bytes;
+}
+
+static void insert(placed *all, size_t *count, placed p)
+{
+    size_t i = (*count)++;
+    for (; i && (all[i - 1].chunk > p.chunk || (all[i - 1].chunk == p.chunk && all[i - 1].begin > p.begin)); i--) all[i] = all[i - 1];
+    all[i] = p;
 }
 
 static cdu_status place(cdu_plan *plan, cdu_error *error)
 {
     cdu_lowering *l = &plan->lowering;
     job *jobs = NULL;
-    uint64_t(*busy)[2] = NULL;
-    size_t count = 0;
+    placed *all = NULL;
+    size_t count = 0, done = 0;
     cdu_status status = cdu_allocate(&jobs, l->tensor_count, sizeof *jobs, error);
-    if (status == CDU_OK) status = cdu_allocate(&busy, l->tensor_count, sizeof *busy, error);
+    if (status == CDU_OK) status = cdu_allocate(&all, l->tensor_count, sizeof *all, error);
     for (size_t t = 0; t < l->tensor_count && status == CDU_OK; t++) {
         cdu_tensor_record *tensor = &l->tensors[t];
         if (tensor->place != CDU_PLACE_PLANNED || tensor->root != (cdu_tensor)t || tensor->first > tensor->last) continue;
@@ -83,7 +82,7 @@ static cdu_status place(cdu_plan *plan, cdu_error *error)
                               (unsigned long long)l->device.largest_buffer);
             break;
         }
-        while (chunk < plan->chunk_count && !find_gap(plan, jobs, i, &jobs[i], chunk, limit, busy, &offset)) chunk++;
+        while (chunk < plan->chunk_count && !find_gap(all, done, &jobs[i], chunk, limit, &offset)) chunk++;
         if (chunk == plan->chunk_count) {
             status = cdu_grow(&plan->chunk_bytes, &plan->chunk_capacity, chunk + 1, sizeof *plan->chunk_bytes, error);
             if (status != CDU_OK) break;
@@ -92,6 +91,7 @@ static cdu_status place(cdu_plan *plan, cdu_error *error)
         }
         tensor->chunk = chunk;
         tensor->offset = offset;
+        insert(all, &done, (placed){offset, offset + jobs[i].bytes, chunk, jobs[i].first, jobs[i].last});
         if (offset + jobs[i].bytes > plan->chunk_bytes[chunk]) plan->chunk_bytes[chunk] = offset + jobs[i].bytes;
     }
     uint64_t room = aligned(l->options.room < limit ? l->options.room : limit);
@@ -99,7 +99,7 @@ static cdu_status place(cdu_plan *plan, cdu_error *error)
     for (size_t c = 0; c < plan->chunk_count; c++) plan->report.activations += plan->chunk_bytes[c];
     plan->report.tensors = (uint32_t)count;
     free(jobs);
-    free(busy);
+    free(all);
     return status;
 }
 
@@ -200,7 +200,7 @@ static cdu_status derive_barriers(cdu_plan *plan, cdu_error *error)
     return CDU_OK;
 }
 
-/* The bytes that live at each draft, from first and last uses, and a guess at the whole list's seconds. */
+/* The bytes that live at each draft, from first and last uses, and the whole list's work. */
 static cdu_status weigh(cdu_plan *plan, cdu_error *error)
 {
     const cdu_lowering *l = &plan->lowering;
@@ -213,7 +213,7 @@ static cdu_status weigh(cdu_plan *plan, cdu_error *error)
     }
     for (size_t d = 0; d < l->draft_count; d++) {
         if (d) plan->living[d] += plan->living[d - 1];
-        plan->report.seconds += guess_seconds(&l->device, &l->drafts[d]);
+        plan->report.work += l->drafts[d].flops / FLOPS_A_BYTE + l->drafts[d].bytes;
     }
     return CDU_OK;
 }
@@ -246,7 +246,7 @@ cdu_status cdu_plan_create(const cdu_graph *graph, const cdu_device_info *device
 {
     *out = NULL;
     cdu_plan *plan;
-    CDU_TRY(options->memory ? cdu_plan_within(graph, device, options, &plan, error)
+    CDU_TRY(options->memory || options->spend > 0 ? cdu_plan_within(graph, device, options, &plan, error)
                             : cdu_plan_place(graph, device, options, NULL, &plan, error));
     cdu_status status = order_steps(plan, error);
     if (status == CDU_OK) status = derive_barriers(plan, error);

@@ -10,6 +10,8 @@ typedef struct cdu_plan cdu_plan;
 /* Appends the steps of a weight update (core/ops/sgd.c); called once, after all gradients are there. */
 typedef cdu_status cdu_update_lowering(cdu_lowering *, cdu_error *);
 
+#define CDU_SPEND 0.02
+
 typedef struct {
     bool training;                  /* backward too; else forward alone */
     cdu_update_lowering *update;    /* null: gradients only (tests) */
@@ -17,6 +19,7 @@ typedef struct {
     uint64_t memory;                /* bytes that the peak must not exceed, at the price of computing more again; 0: no limit */
     uint64_t reserved;              /* bytes of `memory` that something else will take */
     uint64_t room;                  /* bytes that there are for activations at least: a program beside will use them */
+    double spend;                   /* share of work that may be added for a lower peak where there is no limit: CDU_SPEND where a step is run often */
     bool quiet;                     /* a program's memory is logged as CDU_LOG_DEBUG: self-tests */
 } cdu_plan_options;
 
@@ -28,7 +31,7 @@ typedef struct {
     uint64_t peak;                  /* all of it */
     uint32_t steps, segments, barriers, kernels, tensors;
     double flops, bytes;
-    double seconds;                 /* a guess, to compare plans by */
+    double work;                    /* to compare plans by: bytes moved, and twelve operations as a byte, as on most devices */
 } cdu_plan_report;
 
 /* CDU_TRY_AGAIN where options->memory is less than the least peak that was found, with both numbers; CDU_NO_DEVICE where the device's

@@ -163,7 +163,7 @@ static cdu_status build_index(run *r, cdu_error *error)
 /* A limit holds for validation too, which runs in the memory of training's activations. */
 static cdu_status create_program(run *r, cdu_error *error)
 {
-    cdu_plan_options options = {.training = true, .update = cdu_sgd_update, .memory = r->options->memory,
+    cdu_plan_options options = {.training = true, .update = cdu_sgd_update, .spend = CDU_SPEND, .memory = r->options->memory,
                                 .exact = r->study->train.exact_conv};
     if (options.memory && r->validation_slides) {
         cdu_model_about about = {0};

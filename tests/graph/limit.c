@@ -102,18 +102,18 @@ Test(limit, is_obeyed_by_computing_more_again)
     uint64_t least = refused(graph, 1, 0, true) << 20;
     cr_assert_lt((double)least, 0.85 * (double)free_report.peak, "%llu of %llu bytes", (unsigned long long)least,
                  (unsigned long long)free_report.peak);
-    double before = free_report.seconds;
+    double before = free_report.work;
     for (int percent = 100; percent >= 0; percent -= 25) {
         uint64_t limit = least + (free_report.peak - least) / 100 * (uint64_t)percent;
         cdu_plan *plan = planned(graph, limit, true);
         cdu_plan_report report = cdu_plan_report_of(plan);
         cr_assert_leq(report.peak, limit, "%d %%", percent);
-        cr_assert_geq(report.seconds, before * 0.95, "a lower limit costs no less");
-        cr_assert_lt(report.seconds, free_report.seconds * 1.5);
+        cr_assert_geq(report.work, before * 0.95, "a lower limit costs no less");
+        cr_assert_lt(report.work, free_report.work * 1.5);
         if (percent < 100) cr_assert_gt(report.steps, free_report.steps);
         assert_whole(plan);
         assert_written_first(plan);
-        before = report.seconds;
+        before = report.work;
         cdu_plan_destroy(plan);
     }
     cdu_plan_destroy(whole);
@@ -161,5 +161,28 @@ Test(limit, search_gives_the_same_plan_twice)
     for (size_t d = 0; d < a->lowering.draft_count; d++) cr_assert_str_eq(a->lowering.drafts[d].label, b->lowering.drafts[d].label);
     cdu_plan_destroy(a);
     cdu_plan_destroy(b);
+    cdu_graph_destroy(graph);
+}
+
+Test(limit, what_costs_little_is_computed_again_without_one)
+{
+    cdu_graph *graph = network(true);
+    cdu_plan *whole = planned(graph, 0, true), *thrifty;
+    cdu_error error = {0};
+    cdu_plan_options options = {.training = true, .update = cdu_sgd_update, .spend = CDU_SPEND, .quiet = true};
+    cr_assert_eq(plan_within(graph, &options, &thrifty, &error), CDU_OK, "%s", error.words);
+    cdu_plan_report before = cdu_plan_report_of(whole), after = cdu_plan_report_of(thrifty);
+    cr_assert_lt((double)after.peak, 0.95 * (double)before.peak, "%llu of %llu bytes", (unsigned long long)after.peak,
+                 (unsigned long long)before.peak);
+    cr_assert_leq(after.work, before.work * (1 + CDU_SPEND));
+    assert_whole(thrifty);
+    assert_written_first(thrifty);
+    cdu_plan_destroy(thrifty);
+    uint64_t least = refused(graph, 1, 0, true);
+    options.memory = least << 20;
+    cr_assert_eq(plan_within(graph, &options, &thrifty, &error), CDU_OK, "%s", error.words);
+    cr_assert_leq(cdu_plan_report_of(thrifty).peak, options.memory, "a limit is obeyed beyond what is spent");
+    cdu_plan_destroy(thrifty);
+    cdu_plan_destroy(whole);
     cdu_graph_destroy(graph);
 }
