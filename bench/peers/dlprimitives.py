@@ -41,7 +41,7 @@ def main():
         loss.item()
     about = {"peer": "dlprimitives", "version": getattr(pytorch_ocl, "__version__", "built from source"), "setting": "default",
              "settings": f"PyTorch {torch.__version__}, {a.device}"}
-    peer.serve_or_measure(a, about, run, warm=1)
+    peer.serve_or_measure(a, about, run)
 
 
 main()

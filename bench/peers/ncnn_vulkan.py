@@ -61,7 +61,7 @@ def main():
         if status or abs(total / a.size ** 2 - 1) > 1e-3:
             sys.exit(f"ncnn_vulkan: the probabilities of a pixel sum to {total / a.size ** 2:.3f} instead of 1")
     about = {"peer": "ncnn", "version": getattr(ncnn, "__version__", "?"), "setting": a.setting, "settings": f"Vulkan, {names[found[0]]}, {a.setting}, f32"}
-    peer.serve_or_measure(a, about, run, warm=1)
+    peer.serve_or_measure(a, about, run)
     sys.stdout.flush()
     os._exit(0)  # ncnn's own end may crash in the driver
 

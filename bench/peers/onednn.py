@@ -57,7 +57,7 @@ def main():
         return {"seconds": forward + data + weight, "forward": forward, "data_gradient": data, "weight_gradient": weight}
 
     about = {"peer": "oneDNN", "version": version, "setting": a.setting, "settings": f"{a.setting}, own layouts{' but NHWC activations' if a.setting == 'nhwc' else ''}, {a.threads} threads"}
-    peer.serve_or_measure(a, about, run, warm=1)
+    peer.serve_or_measure(a, about, run)
     child.stdin.close()
     child.wait()
 

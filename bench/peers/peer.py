@@ -8,9 +8,9 @@ import argparse, json, os, re, resource, statistics, sys, time
 NO_PEER = 69  # exit code: the peer is not here
 
 
-def missing(peer, how, why=""):
+def missing(peer, how, why="", what="is not installed"):
     """Ends the script with one line that says what to install."""
-    print(f"{peer} is not installed{f' ({why})' if why else ''}: {how}", file=sys.stderr)
+    print(f"{peer} {what}{f' ({why})' if why else ''}: {how}", file=sys.stderr)
     sys.exit(NO_PEER)
 
 
@@ -41,8 +41,8 @@ def loaded_blas():
 
 
 def check_blas(gflops, threads, allowed):
-    """Refuses a matrix product far below what the processor can do: the reference BLAS, one thread, a kernel for an old processor."""
-    least = 15.0 * threads
+    """Refuses a matrix product far below what any processor of today can do: the reference BLAS (1 to 2 GFLOP/s a thread)."""
+    least = 8.0 * threads
     words = f"BLAS: {gflops:.0f} GFLOP/s of matrix products on {threads} threads ({', '.join(map(os.path.basename, loaded_blas())) or 'built in'})"
     if gflops >= least:
         return words, False
@@ -65,6 +65,7 @@ def parser(doc, works, settings):
     a.add_argument("--width", type=int, default=32)
     a.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     a.add_argument("--repeats", type=int, default=5)
+    a.add_argument("--warm", type=int, default=2, help="runs before the first that counts")
     a.add_argument("--setting", default=settings[0], help="one of " + ", ".join(settings))
     a.add_argument("--slow-blas", action="store_true", help="measure with a slow BLAS, and say so")
     a.add_argument("--serve", action="store_true", help="one measurement for each line of input")
@@ -82,9 +83,9 @@ def peak_bytes():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def serve_or_measure(a, about, run, warm=2):
+def serve_or_measure(a, about, run):
     """about: peer, version, settings. run() does the work once; it may return numbers of its own, seconds among them."""
-    for _ in range(warm):
+    for _ in range(a.warm):
         run()
     if a.serve:
         print(json.dumps(dict(about, ready=True)), flush=True)
