@@ -84,7 +84,7 @@ static cdu_status take_model(const cdu_model_settings *settings, uint32_t n, uin
     cdu_inference_graph inference_values;
     cdu_status status = cdu_graph_create(&training, error);
     if (status == CDU_OK)
-        status = cdu_model_build_training(training, settings, n, size, size, mean_of_pixels, &training_values, error);
+        status = cdu_model_build_augmented(training, settings, n, size, size, mean_of_pixels, &training_values, error);
     if (status == CDU_OK) status = take_plan(training, &(cdu_plan_options){.training = true, .update = cdu_sgd_update}, error);
     if (status == CDU_OK) status = cdu_graph_create(&inference, error);
     if (status == CDU_OK) status = cdu_model_build_inference(inference, settings, n, size, size, &inference_values, error);
