@@ -37,6 +37,7 @@ static const command commands[] = {
     {"augment", "draws what augmentation does to training tiles: before and after, with labels", cmd_augment, false},
     {"evaluate", "scores a model on the test slides of a study", cmd_evaluate, false},
     {"segment", "segments a slide: label map, polygons, overlay", cmd_segment, false},
+    {"report", "writes report.html of a run, with curves for other programs", cmd_report, false},
     {"compare", "tells how far two label maps of one slide agree", cmd_compare, false},
     {"overview", "puts slides, truth and segmentations side by side in one picture", cmd_overview, false},
 };

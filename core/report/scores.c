@@ -42,6 +42,8 @@ static void add_confusion(json_t *to, const cdu_study *study, const cdu_confusio
     json_t *classes = json_array(), *matrix = json_array();
     for (uint32_t c = 0; c < confusion->classes; c++) {
         json_t *one = json_pack("{s:s}", "class", study->classes[c].name), *row = json_array();
+        const uint8_t *color = study->classes[c].color;
+        json_object_set_new(one, "color", json_pack("[i, i, i]", color[0], color[1], color[2]));
         json_t *scores = scores_of(confusion, intervals, c);
         json_object_update(one, scores);
         json_decref(scores);

@@ -18,6 +18,7 @@
 #include "core/ops/ops.h"
 #include "core/train/augment.h"
 #include "core/train/checkpoint.h"
+#include "core/train/facts.h"
 #include "core/train/fault.h"
 #include "core/train/folder.h"
 #include "core/train/loader.h"
@@ -225,6 +226,20 @@ static cdu_status begin_state(run *r, cdu_error *error)
     return cdu_model_load(r->graph, r->program, &state->weights, error);
 }
 
+/* For reports: at the beginning, so that a run that goes on can be looked at, and at the end with the memory it took. */
+static cdu_status write_facts(const run *r, cdu_error *error)
+{
+    cdu_run_facts facts = {.study = r->study,
+                           .gpu = &r->gpu,
+                           .index = &r->index,
+                           .class_weights = r->class_weights,
+                           .parameters = cdu_model_parameters(&r->study->model),
+                           .planned_bytes = cdu_program_report(r->program).peak,
+                           .steps_per_epoch = r->steps_per_epoch};
+    if (r->loader) facts.unreadable = cdu_loader_count(r->loader);
+    return cdu_run_facts_write(r->options->folder, &facts, error);
+}
+
 static cdu_status prepare(run *r, cdu_error *error)
 {
     const cdu_train_options *o = r->options;
@@ -235,6 +250,7 @@ static cdu_status prepare(run *r, cdu_error *error)
     CDU_TRY(build_program(r, error));
     CDU_TRY(begin_state(r, error));
     CDU_TRY(cdu_run_folder_describe(o->folder, r->study, o->command, error));
+    CDU_TRY(write_facts(r, error));
     cdu_loader_settings settings = {.seed = r->study->train.seed,
                                     .batch = r->study->train.batch,
                                     .threads = o->threads,
@@ -449,7 +465,7 @@ static cdu_status finish(run *r, cdu_error *error)
     if (r->timed_steps)
         cdu_log(CDU_LOG_INFO, "device waits %.2f %%; checkpoints held the training up for %.2f %% of the time",
                 100 * r->wait_seconds / r->timed_seconds, 100 * r->held_seconds / (r->held_seconds + r->train_seconds));
-    return CDU_OK;
+    return write_facts(r, error);
 }
 
 cdu_status cdu_train(const cdu_train_options *options, cdu_train_result *result, cdu_error *error)
