@@ -103,10 +103,12 @@ if(CDUNET_VULKAN)
   cdunet_add_test(parity.vulkan COMMAND /usr/bin/python3 ${CMAKE_SOURCE_DIR}/tests/parity/run --small --build ${CMAKE_BINARY_DIR} vulkan:0)
 endif()
 
-# scores against scikit-learn's
+# scores against scikit-learn's, pages against the logs they show
 if(CDUNET_OPENCL)
   cdunet_add_test(report.scores COMMAND /usr/bin/python3 ${CMAKE_SOURCE_DIR}/tests/report/scores.py $<TARGET_FILE:cdunet-program>
     ${CMAKE_BINARY_DIR}/scratch/scores)
+  cdunet_add_test(report.page COMMAND /usr/bin/python3 ${CMAKE_SOURCE_DIR}/tests/report/page.py $<TARGET_FILE:cdunet-program>
+    ${CMAKE_BINARY_DIR}/scratch/page)
 endif()
 
 add_executable(test_dist tests/dist/group.c)

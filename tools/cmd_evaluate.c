@@ -7,12 +7,14 @@
 
 #include "core/base/file.h"
 #include "core/ops/open.h"
+#include "core/report/report.h"
 #include "core/report/scores.h"
 #include "tools/commands.h"
 #include "tools/options.h"
 
 typedef struct {
-    const char *study, *model, *split, *device, *json, *csv, *masks;
+    const char *study, *model, *split, *device, *json, *csv, *masks, *report;
+    bool no_report;
     uint64_t threads, memory;
     bool exact;
 } request;
@@ -143,12 +145,13 @@ static cdu_status find_split(const char *name, cdu_split *split, cdu_error *erro
     return cdu_fail(error, CDU_USAGE, "--split: '%s' is none of train, validation, test", name);
 }
 
+/* `report`: the folder that gets the report; empty: none. */
 static cdu_status evaluate(const request *r, const cdu_study *study, const cdu_model_about *about, const cdu_weights *weights,
-                           cdu_error *error)
+                           const char *report, cdu_error *error)
 {
     cdu_evaluation_settings settings = {
         .study = study, .about = about, .weights = weights, .masks = r->masks, .threads = (uint32_t)r->threads,
-        .memory = r->memory, .exact = r->exact};
+        .memory = r->memory, .exact = r->exact, .gallery = report[0] ? 4 : 0};
     cdu_evaluation evaluation;
     cdu_gpu gpu;
     CDU_TRY(find_split(r->split, &settings.split, error));
@@ -162,10 +165,34 @@ static cdu_status evaluate(const request *r, const cdu_study *study, const cdu_m
                                .device = gpu.id, .mpp = about->mpp};
         if (r->json) status = cdu_scores_write_json(r->json, &of, &evaluation, error);
         if (r->csv && status == CDU_OK) status = cdu_scores_write_csv(r->csv, &of, &evaluation, error);
+        if (report[0] && status == CDU_OK) status = cdu_scores_write_folder(report, &of, &evaluation, error);
+        if (report[0] && status == CDU_OK) status = cdu_report_write(report, error);
+        if (report[0] && status == CDU_OK) printf("\n%s/report.html\n", report);
         cdu_evaluation_free(&evaluation);
     }
     cdu_gpu_close(&gpu);
     return status;
+}
+
+/* The folder for the report: the one asked for, else the model's, if it is a run's; empty: none. Tries whether it can be written. */
+static cdu_status find_report(const request *r, char folder[CDU_PATH_LIMIT], cdu_error *error)
+{
+    char path[CDU_PATH_LIMIT];
+    folder[0] = 0;
+    if (r->no_report && r->report) return cdu_fail(error, CDU_USAGE, "--report and --no-report exclude each other");
+    if (r->no_report) return CDU_OK;
+    if (r->report) {
+        CDU_TRY(cdu_folder_create(r->report, error));
+        snprintf(folder, CDU_PATH_LIMIT, "%s", r->report);
+    } else {
+        CDU_TRY(cdu_path_folder(folder, r->model, error));
+        CDU_TRY(cdu_path_join(path, folder, "log.csv", error));
+        if (!cdu_file_exists(path)) folder[0] = 0;
+    }
+    if (!folder[0]) return CDU_OK;
+    CDU_TRY(cdu_path_join(path, folder, "report.html", error));
+    cdu_status status = cdu_file_try(path, error);
+    return status == CDU_OK || r->report ? status : cdu_error_prefix(error, "the report (--no-report leaves it out)");
 }
 
 static cdu_status check_names(const request *r, cdu_error *error)
@@ -213,6 +240,12 @@ cdu_status cmd_evaluate(int argc, char **argv, cdu_error *error)
          .help = "device memory that may be used, such as 2GiB or 900MiB: fewer tiles at once,\nwith the same results"},
         {.name = "json", .type = CDU_OPTION_TEXT, .value = &r.json, .argument = "F", .help = "also write all scores to this file, as JSON"},
         {.name = "csv", .type = CDU_OPTION_TEXT, .value = &r.csv, .argument = "F", .help = "and as CSV, a row for each class of each group"},
+        {.name = "report",
+         .type = CDU_OPTION_TEXT,
+         .value = &r.report,
+         .argument = "DIR",
+         .help = "folder for report.html and evaluation-SPLIT.json; without it the model's own, if it is that of a run"},
+        {.name = "no-report", .type = CDU_OPTION_FLAG, .value = &r.no_report, .help = "leave the run folder as it is"},
         {.name = "masks",
          .type = CDU_OPTION_TEXT,
          .value = &r.masks,
@@ -239,13 +272,15 @@ cdu_status cmd_evaluate(int argc, char **argv, cdu_error *error)
     cdu_model_about about;
     cdu_weights weights = {0};
     cdu_split split;
+    char report[CDU_PATH_LIMIT];
     CDU_TRY(find_split(r.split, &split, error));
     CDU_TRY(check_names(&r, error));
     CDU_TRY(cdu_study_read(r.study, &study, error));
     cdu_status status = cdu_model_read(r.model, &about, &weights, error);
     if (status == CDU_OK && r.json) status = cdu_file_try(r.json, error);
     if (status == CDU_OK && r.csv) status = cdu_file_try(r.csv, error);
-    if (status == CDU_OK) status = evaluate(&r, study, &about, &weights, error);
+    if (status == CDU_OK) status = find_report(&r, report, error);
+    if (status == CDU_OK) status = evaluate(&r, study, &about, &weights, report, error);
     cdu_weights_free(&weights);
     cdu_study_free(study);
     return status;

@@ -5,7 +5,11 @@
 #include <string.h>
 
 #include "cdunet/train.h"
+#include "core/base/file.h"
 #include "core/base/memory.h"
+#include "core/ops/open.h"
+#include "core/report/report.h"
+#include "core/report/scores.h"
 #include "tools/commands.h"
 #include "tools/options.h"
 
@@ -39,9 +43,54 @@ static void print_result(const cdu_train_options *options, const cdu_train_resul
     printf("\n");
 }
 
+/* The best model's scores on the validation slides into the run folder, for the report. */
+static cdu_status score(const cdu_train_options *o, cdu_error *error)
+{
+    char path[CDU_PATH_LIMIT], model[CDU_PATH_LIMIT];
+    cdu_study *study = NULL;
+    cdu_model_about about;
+    cdu_weights weights = {0};
+    cdu_evaluation evaluation;
+    cdu_gpu gpu;
+    CDU_TRY(cdu_path_join(path, o->folder, "study.yaml", error));
+    CDU_TRY(cdu_path_join(model, o->folder, "model.safetensors", error));
+    CDU_TRY(cdu_study_read(path, &study, error));
+    cdu_status status = cdu_model_read(model, &about, &weights, error);
+    if (status == CDU_OK) status = cdu_open_device(o->device, false, &gpu, error);
+    if (status == CDU_OK) {
+        cdu_evaluation_settings settings = {.study = study, .split = CDU_SPLIT_VALIDATION, .about = &about, .weights = &weights,
+                                            .memory = o->memory, .exact = study->train.exact_conv, .threads = o->threads,
+                                            .gallery = 4, .skip_unreadable = true};
+        cdu_scores_about of = {.study = study, .model = model, .split = "validation", .truth = "annotations", .device = gpu.id,
+                               .mpp = about.mpp};
+        status = cdu_evaluate(&settings, &gpu, &evaluation, error);
+        if (status == CDU_OK) {
+            status = cdu_scores_write_folder(o->folder, &of, &evaluation, error);
+            cdu_evaluation_free(&evaluation);
+        }
+        cdu_gpu_close(&gpu);
+    }
+    cdu_weights_free(&weights);
+    cdu_study_free(study);
+    return status;
+}
+
+/* The model is whole by then: whatever fails here says so. */
+static cdu_status report(const cdu_train_options *o, const cdu_train_result *result, cdu_error *error)
+{
+    bool by_steps = o->max_steps && result->steps >= o->max_steps; /* ends without a validation */
+    cdu_status status = CDU_OK;
+    if (result->best_f1 >= 0 && !by_steps) status = score(o, error);
+    if (status == CDU_OK) status = cdu_report_write(o->folder, error);
+    if (status != CDU_OK) return cdu_error_prefix(error, "the training is done and its model is whole; its report is not");
+    printf("%s/report.html\n", o->folder);
+    return CDU_OK;
+}
+
 cdu_status cmd_train(int argc, char **argv, cdu_error *error)
 {
     cdu_train_options o = {0};
+    bool no_report = false;
     uint64_t epochs = 0, batch = 0, width = 0, threads = 0, accumulate = 0;
     const cdu_option options[] = {
         {.name = "out",
@@ -128,6 +177,7 @@ cdu_status cmd_train(int argc, char **argv, cdu_error *error)
          .value = &o.memory,
          .argument = "LIMIT",
          .help = "device memory that may be used, such as 2GiB or 900MiB: more is computed again\ninstead of stored, with the same results"},
+        {.name = "no-report", .type = CDU_OPTION_FLAG, .value = &no_report, .help = "do not score the validation slides once more for report.html"},
         {.name = "resume", .type = CDU_OPTION_FLAG, .value = &o.resume, .help = "go on with the run that lies in RUN"},
         {0}};
     const cdu_positional positionals[] = {{.name = "STUDY", .value = &o.study, .help = "the study file (YAML)"}, {0}};
@@ -145,6 +195,7 @@ cdu_status cmd_train(int argc, char **argv, cdu_error *error)
         o.command = command;
         status = cdu_train(&o, &result, error);
         if (status == CDU_OK) print_result(&o, &result);
+        if (status == CDU_OK && !no_report) status = report(&o, &result, error);
     }
     free(command);
     return status;

@@ -65,7 +65,7 @@ static void ranges(const cdu_chart *chart, axis *x, axis *y)
             most_y = fmax(most_y, p.y);
         }
     if (!(least_x <= most_x)) least_x = 0, most_x = 1;
-    if (least_x > 0 && least_x < most_x / 3) least_x = 0;
+    if (least_x > 0) least_x = 0;
     *x = round_axis(least_x, most_x, most_x > 4);
     x->low = least_x < x->low + 1e-12 ? x->low : least_x;
     x->high = most_x > x->low ? fmin(x->high, most_x * 1.02) : x->high;
@@ -96,7 +96,8 @@ static void draw_axes(cdu_text *out, const cdu_chart *chart, const axis *x, cons
         double place = place_x(x, at);
         cdu_text_print(out, "<line x1=\"%.1f\" y1=\"%d\" x2=\"%.1f\" y2=\"%d\" stroke=\"#999999\"/>\n", place, TOP + PLOT_HEIGHT, place,
                        TOP + PLOT_HEIGHT + 5);
-        cdu_text_print(out, "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%.6g</text>\n", place, TOP + PLOT_HEIGHT + 20, at);
+        cdu_text_print(out, "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%.6g</text>\n", place, TOP + PLOT_HEIGHT + 20,
+                       fabs(at) < x->step / 1e6 ? 0.0 : at);
     }
     cdu_text_print(out, "<path d=\"M%d %dV%dH%d\" fill=\"none\" stroke=\"#666666\"/>\n", LEFT, TOP, TOP + PLOT_HEIGHT, WIDTH - RIGHT);
     cdu_text_print(out, "<text x=\"%d\" y=\"%d\" text-anchor=\"middle\">", (LEFT + WIDTH - RIGHT) / 2, TOP + PLOT_HEIGHT + 40);

@@ -20,12 +20,12 @@ static const char style[] =
     "th,td{padding:5px 10px;text-align:right;border-bottom:1px solid #e4e4e4;white-space:nowrap}th{background:#f3f5f7;font-weight:600}\n"
     "th:first-child,td:first-child{text-align:left}td.words,th.words{text-align:left}\n"
     ".square{display:inline-block;width:.8em;height:.8em;border:1px solid #888888;margin-right:.5em;vertical-align:-.05em}\n"
-    ".tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,340px),1fr));gap:16px}figure{margin:0}\n"
+    ".tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,440px),1fr));gap:16px}figure{margin:0}\n"
     ".three{display:grid;grid-template-columns:1fr 1fr 1fr;gap:4px}.three img{width:100%;height:auto;display:block;border:1px solid #cccccc;"
     "box-sizing:border-box}\n"
     "figcaption{font-size:.85em;color:#5a5a5a;margin-top:4px}\n"
     "pre{overflow-x:auto;background:#f3f5f7;border-radius:8px;padding:10px;font-size:.85em}details{margin:.7em 0}summary{cursor:pointer}\n"
-    ".matrix td{text-align:center;min-width:4.5em}.key span{margin-right:1.2em;white-space:nowrap}\n"
+    ".matrix td+td{text-align:center;min-width:4.5em}.key span{margin-right:1.2em;white-space:nowrap}\n"
     "@media (max-width:480px){body{padding:10px;font-size:15px}th,td{padding:5px 7px}.facts{grid-template-columns:1fr 1fr}}\n";
 
 void cdu_page_begin(cdu_text *out, const char *title)
@@ -177,4 +177,10 @@ double cdu_page_json_number(const json_t *object, const char *key)
 {
     const json_t *value = json_object_get(object, key);
     return json_is_number(value) ? json_number_value(value) : NAN;
+}
+
+void cdu_page_scored(char out[64], const json_t *scores)
+{
+    double slides = cdu_page_json_number(scores, "slides"), cases = cdu_page_json_number(scores, "cases");
+    snprintf(out, 64, "%.0f slide%s of %.0f case%s", slides, slides == 1 ? "" : "s", cases, cases == 1 ? "" : "s");
 }

@@ -31,6 +31,8 @@ void cdu_page_bytes(char out[32], double bytes);
 void cdu_page_grouped(char out[40], double count);
 /* An image of the page's own: <img src="data:image/png;base64,...">. */
 void cdu_page_png(cdu_text *out, const void *png, size_t size, const char *words);
+/* "5 slides of 4 cases". */
+void cdu_page_scored(char out[64], const json_t *scores);
 /* NaN where the key is missing or null. */
 double cdu_page_json_number(const json_t *object, const char *key);
 

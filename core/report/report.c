@@ -44,8 +44,7 @@ static void put_score_facts(cdu_text *out, const cdu_run_record *run)
         const json_t *macro = json_object_get(run->scores[s], "macro"), *interval = json_object_get(macro, "f1_interval");
         snprintf(what, sizeof what, "macro F1, %s", cdu_run_split_name(s));
         snprintf(value, sizeof value, "%.4f", cdu_page_json_number(macro, "f1"));
-        snprintf(note, sizeof note, "%.0f slides, %.0f cases", cdu_page_json_number(run->scores[s], "slides"),
-                 cdu_page_json_number(run->scores[s], "cases"));
+        cdu_page_scored(note, run->scores[s]);
         if (json_array_size(interval) == 2)
             snprintf(note, sizeof note, "95 %%: %.3f to %.3f", json_number_value(json_array_get(interval, 0)),
                      json_number_value(json_array_get(interval, 1)));
@@ -62,8 +61,8 @@ static void put_facts(cdu_text *out, const cdu_run_record *run)
     size_t best = cdu_log_table_best(log);
     if (best != SIZE_MAX) {
         snprintf(value, sizeof value, "%.4f", log->validations[best].macro);
-        snprintf(note, sizeof note, "best of %zu, at step %" PRIu64, log->validation_count, log->validations[best].step);
-        cdu_page_fact(out, "validation macro F1", value, note);
+        snprintf(note, sizeof note, "macro F1, best of %zu validations, at step %" PRIu64, log->validation_count, log->validations[best].step);
+        cdu_page_fact(out, "best in training", value, note);
     }
     if (log->step_count) {
         cdu_run_times times = cdu_run_times_of(run);

@@ -4,10 +4,12 @@
 #include <inttypes.h>
 #include <jansson.h>
 #include <math.h>
+#include <png.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/base/file.h"
+#include "core/base/memory.h"
 #include "core/base/text.h"
 
 /* ---- JSON ---- */
@@ -89,14 +91,24 @@ static json_t *parts(const cdu_study *study, const cdu_evaluation_part *from, si
     return list;
 }
 
-cdu_status cdu_scores_write_json(const char *path, const cdu_scores_about *about, const cdu_evaluation *e, cdu_error *error)
+static json_t *names(const char *const *list, size_t count)
 {
-    json_t *without = json_array();
-    for (size_t i = 0; i < e->unannotated_count; i++) json_array_append_new(without, json_string(e->unannotated[i]));
+    json_t *all = json_array();
+    for (size_t i = 0; i < count; i++) json_array_append_new(all, json_string(list[i]));
+    return all;
+}
+
+/* `tiles`: null or what the report shows; taken over. */
+static cdu_status write_json(const char *path, const cdu_scores_about *about, const cdu_evaluation *e, json_t *tiles, cdu_error *error)
+{
+    json_t *without = names(e->unannotated, e->unannotated_count);
     json_t *root = json_pack("{s:i, s:s, s:s, s:s, s:s, s:f, s:s, s:f, s:i, s:o}", "format", 1, "study", about->study->path, "model",
                              about->model, "split", about->split, "truth", about->truth, "mpp", about->mpp, "device", about->device,
                              "boundary_um", e->boundary_um, "bootstrap_resamples", (int)e->resamples, "slides_without_truth", without);
+    if (!root) json_decref(tiles);
     if (!root) return cdu_fail(error, CDU_FAILED, "%s: the scores could not be put into JSON (is a name not UTF-8?)", path);
+    json_object_set_new(root, "slides_unreadable", names(e->unreadable, e->unreadable_count));
+    if (tiles) json_object_set_new(root, "tiles", tiles);
     add_part(root, about->study, &e->whole);
     json_object_set_new(root, "by_stain", parts(about->study, e->stains, e->stain_count, "stain"));
     json_object_set_new(root, "by_case", parts(about->study, e->cases, e->case_count, "case"));
@@ -107,6 +119,11 @@ cdu_status cdu_scores_write_json(const char *path, const cdu_scores_about *about
     cdu_status status = cdu_file_write(path, text, strlen(text), error);
     free(text);
     return status;
+}
+
+cdu_status cdu_scores_write_json(const char *path, const cdu_scores_about *about, const cdu_evaluation *e, cdu_error *error)
+{
+    return write_json(path, about, e, NULL, error);
 }
 
 /* ---- CSV ---- */
@@ -164,4 +181,79 @@ cdu_status cdu_scores_write_csv(const char *path, const cdu_scores_about *about,
     cdu_status status = cdu_text_write(&text, path, error);
     cdu_text_free(&text);
     return status;
+}
+
+/* ---- tiles ---- */
+
+static cdu_status write_png(const char *path, uint32_t side, const uint8_t *rgb, cdu_error *error)
+{
+    png_image image = {.version = PNG_IMAGE_VERSION, .width = side, .height = side, .format = PNG_FORMAT_RGB};
+    png_alloc_size_t size = 0;
+    uint8_t *bytes = NULL;
+    bool made = png_image_write_to_memory(&image, NULL, &size, 0, rgb, 0, NULL);
+    if (made) CDU_TRY(cdu_allocate(&bytes, size, 1, error));
+    made = made && png_image_write_to_memory(&image, bytes, &size, 0, rgb, 0, NULL);
+    cdu_status status = made ? cdu_file_write(path, bytes, size, error) : cdu_fail(error, CDU_FAILED, "%s: PNG: %s", path, image.message);
+    free(bytes);
+    return status;
+}
+
+static cdu_status write_labels(const char *path, const cdu_study *study, uint32_t side, const uint8_t *labels, cdu_error *error)
+{
+    uint8_t *rgb;
+    CDU_TRY(cdu_allocate(&rgb, (size_t)side * side, 3, error));
+    for (size_t i = 0; i < (size_t)side * side; i++) {
+        static const uint8_t white[3] = {255, 255, 255};
+        memcpy(rgb + 3 * i, labels[i] < study->class_count ? study->classes[labels[i]].color : white, 3);
+    }
+    cdu_status status = write_png(path, side, rgb, error);
+    free(rgb);
+    return status;
+}
+
+/* Three PNGs of one tile; `name` is what their names begin with, within `folder`. */
+static cdu_status write_tile(const char *folder, const char *name, const char *kind, const cdu_study *study, const cdu_gallery_tile *tile,
+                             json_t *list, cdu_error *error)
+{
+    static const char *const ends[] = {"slide", "truth", "segmentation"};
+    char files[3][96], path[CDU_PATH_LIMIT];
+    for (int k = 0; k < 3; k++) {
+        snprintf(files[k], sizeof files[k], "%s-%s.png", name, ends[k]);
+        CDU_TRY(cdu_path_join(path, folder, files[k], error));
+        CDU_TRY(k == 0 ? write_png(path, tile->picture, tile->rgb, error)
+                       : write_labels(path, study, tile->picture, k == 1 ? tile->truth : tile->predicted, error));
+    }
+    json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:I, s:I, s:i, s:f, s:[s, s, s]}", "kind", kind, "slide", tile->slide, "stain",
+                                          tile->stain, "x", (json_int_t)tile->x, "y", (json_int_t)tile->y, "side", (int)tile->side,
+                                          "right", tile->right, "files", files[0], files[1], files[2]));
+    return CDU_OK;
+}
+
+static cdu_status write_tiles(const char *folder, const cdu_scores_about *about, const cdu_gallery *gallery, json_t *list, cdu_error *error)
+{
+    static const char *const kinds[CDU_GALLERY_KINDS] = {"best", "worst"};
+    char name[96], path[CDU_PATH_LIMIT];
+    snprintf(name, sizeof name, "evaluation-%s-tiles", about->split);
+    CDU_TRY(cdu_path_join(path, folder, name, error));
+    CDU_TRY(cdu_folder_create(path, error));
+    for (int kind = 0; kind < CDU_GALLERY_KINDS; kind++)
+        for (uint32_t i = 0; i < gallery->counts[kind]; i++) {
+            snprintf(name, sizeof name, "evaluation-%s-tiles/%s-%u", about->split, kinds[kind], i + 1);
+            CDU_TRY(write_tile(folder, name, kinds[kind], about->study, &gallery->kept[kind][i], list, error));
+        }
+    return CDU_OK;
+}
+
+cdu_status cdu_scores_write_folder(const char *folder, const cdu_scores_about *about, const cdu_evaluation *e, cdu_error *error)
+{
+    char name[64], path[CDU_PATH_LIMIT];
+    json_t *tiles = json_array();
+    cdu_status status = write_tiles(folder, about, &e->gallery, tiles, error);
+    snprintf(name, sizeof name, "evaluation-%s.csv", about->split);
+    if (status == CDU_OK) status = cdu_path_join(path, folder, name, error);
+    if (status == CDU_OK) status = cdu_scores_write_csv(path, about, e, error);
+    snprintf(name, sizeof name, "evaluation-%s.json", about->split);
+    if (status == CDU_OK) status = cdu_path_join(path, folder, name, error);
+    if (status != CDU_OK) return json_decref(tiles), status;
+    return write_json(path, about, e, tiles, error);
 }

@@ -11,7 +11,10 @@ typedef struct {
     double mpp;
 } cdu_scores_about;
 
-/* CDU_CANNOT_WRITE. The file is written whole or not at all. */
+/* For a run folder: evaluation-SPLIT.json and .csv, and the gallery's tiles as PNGs in evaluation-SPLIT-tiles/. */
+cdu_status cdu_scores_write_folder(const char *folder, const cdu_scores_about *about, const cdu_evaluation *evaluation, cdu_error *error);
+
+/* CDU_CANNOT_WRITE. Each file is written whole or not at all. */
 cdu_status cdu_scores_write_json(const char *path, const cdu_scores_about *about, const cdu_evaluation *evaluation, cdu_error *error);
 cdu_status cdu_scores_write_csv(const char *path, const cdu_scores_about *about, const cdu_evaluation *evaluation, cdu_error *error);
 

@@ -208,8 +208,8 @@ void cdu_section_scores(cdu_text *out, const cdu_run_record *run, int split)
     char title[64];
     snprintf(title, sizeof title, "Scores: %s slides", cdu_run_split_name(split));
     cdu_page_heading(out, title);
-    cdu_text_print(out, "<p class=\"dim\">%.0f slides of %.0f cases, stitched, every pixel of %g \xc2\xb5m once; truth: ",
-                   cdu_page_json_number(scores, "slides"), cdu_page_json_number(scores, "cases"), cdu_page_json_number(scores, "mpp"));
+    cdu_page_scored(title, scores);
+    cdu_text_print(out, "<p class=\"dim\">%s, stitched, every pixel of %g \xc2\xb5m once; truth: ", title, cdu_page_json_number(scores, "mpp"));
     cdu_text_put_escaped(out, text_of(scores, "truth"));
     cdu_text_put(out, "; study: ");
     cdu_text_put_escaped(out, file_name(text_of(scores, "study")));

@@ -48,6 +48,7 @@ typedef struct {
     int64_t height; /* of the label map */
     uint32_t threads;
     cdu_evaluation_part *part;
+    cdu_gallery *gallery;  /* or null */
     uint8_t *truth, *near; /* of the rows at hand */
     size_t truth_capacity, near_capacity;
     int64_t y, width;
@@ -92,6 +93,7 @@ static cdu_status compare(void *context, int64_t y, uint32_t rows, int64_t width
     CDU_TRY(cdu_parallel(c->threads, (rows + c->strip - 1) / c->strip, draw_strip, c, error));
     for (size_t i = 0; i < count; i++) part->excluded += c->truth[i] >= part->confusion.classes;
     cdu_confusion_add(&part->confusion, c->truth, labels, count);
+    if (c->gallery) CDU_TRY(cdu_gallery_rows(c->gallery, width, rows, c->truth, labels, error));
     for (size_t i = 0; c->near && i < count; i++)
         if (c->near[i]) c->truth[i] = CDU_EXCLUDED;
     cdu_confusion_add(&part->interior, c->truth, labels, count);
@@ -129,19 +131,23 @@ static cdu_status open_slide(const cdu_evaluation_settings *s, const cdu_study_s
 }
 
 static cdu_status evaluate_slide(const cdu_evaluation_settings *s, const cdu_study_slide *which, cdu_segmenter *segmenter,
-                                 const char *progress, double boundary_um, cdu_evaluation_part *part, cdu_error *error)
+                                 const char *progress, cdu_evaluation *e, cdu_evaluation_part *part, cdu_error *error)
 {
     cdu_labelled_slide slide;
     int64_t width;
     CDU_TRY(open_slide(s, which, &slide, error));
     comparison c = {.labels = slide.labels,
                     .scale = s->about->mpp / cdu_slide_info_of(slide.slide).mpp,
-                    .radius = boundary_um / s->about->mpp,
+                    .radius = e->boundary_um / s->about->mpp,
                     .threads = s->threads,
+                    .gallery = s->gallery ? &e->gallery : NULL,
                     .part = part};
     c.strip = STRIP > 2 * c.radius ? STRIP : (uint32_t)(2 * c.radius);
     cdu_slide_size_at(slide.slide, s->about->mpp, &width, &c.height);
+    cdu_gallery_slide(&e->gallery, width, c.height);
     cdu_status status = cdu_segment_slide(segmenter, slide.slide, 0, compare, &c, progress, error);
+    if (status == CDU_OK && s->gallery)
+        status = cdu_gallery_slide_end(&e->gallery, slide.slide, s->about->mpp, part->name, part->stain, error);
     cdu_labelled_slide_close(&slide);
     free(c.truth);
     free(c.near);
@@ -225,13 +231,25 @@ static cdu_status evaluate_split(const cdu_evaluation_settings *s, cdu_segmenter
             continue;
         }
         const char *case_name = which->case_name && which->case_name[0] ? which->case_name : which->slide;
-        cdu_evaluation_part *part = &e->slides[e->slide_count++];
+        cdu_evaluation_part *part = &e->slides[e->slide_count];
         *part = new_part(which->slide, which->stain ? which->stain : "", case_name, e->whole.confusion.classes);
         part->slides = part->cases = 1;
         char label[48];
-        snprintf(label, sizeof label, "%s slide %zu of %zu", cdu_split_name(s->split), e->slide_count, total);
-        CDU_TRY(evaluate_slide(s, which, segmenter, label, e->boundary_um, part, error));
+        snprintf(label, sizeof label, "%s slide %zu of %zu", cdu_split_name(s->split), e->slide_count + 1, total);
+        cdu_error fault = {0};
+        cdu_status status = evaluate_slide(s, which, segmenter, label, e, part, &fault);
+        if (status == CDU_OK) {
+            e->slide_count++;
+        } else if (status == CDU_BAD_DATA && s->skip_unreadable) {
+            cdu_log(CDU_LOG_WARNING, "%s; it is not scored", fault.words);
+            e->unreadable[e->unreadable_count++] = which->slide;
+        } else {
+            if (error) *error = fault;
+            return status;
+        }
     }
+    if (!e->slide_count)
+        return cdu_fail(error, CDU_BAD_DATA, "%s: no slide of the split '%s' can be read", s->study->slides_path, cdu_split_name(s->split));
     return sum_up(e, error);
 }
 
@@ -280,6 +298,8 @@ cdu_status cdu_evaluate(const cdu_evaluation_settings *settings, const cdu_gpu *
     if (status == CDU_OK) status = cdu_allocate(&out->stains, total, sizeof *out->stains, error);
     if (status == CDU_OK) status = cdu_allocate(&out->cases, total, sizeof *out->cases, error);
     if (status == CDU_OK) status = cdu_allocate(&out->unannotated, study->slide_count, sizeof *out->unannotated, error);
+    if (status == CDU_OK) status = cdu_allocate(&out->unreadable, study->slide_count, sizeof *out->unreadable, error);
+    cdu_gallery_begin(&out->gallery, settings->about->tile, settings->gallery, (uint32_t)study->class_count);
     if (status == CDU_OK) status = cdu_segmenter_create(gpu, settings->about, settings->weights, &as_trained, &segmenter, error);
     if (status == CDU_OK) status = evaluate_split(settings, segmenter, total, out, error);
     if (segmenter) cdu_segmenter_destroy(segmenter);
@@ -293,5 +313,7 @@ void cdu_evaluation_free(cdu_evaluation *evaluation)
     free(evaluation->stains);
     free(evaluation->cases);
     free(evaluation->unannotated);
+    free(evaluation->unreadable);
+    cdu_gallery_free(&evaluation->gallery);
     *evaluation = (cdu_evaluation){0};
 }

@@ -4,6 +4,7 @@
 
 #include "core/segment/engine.h"
 #include "core/train/bootstrap.h"
+#include "core/train/gallery.h"
 
 typedef struct {
     const cdu_study *study;
@@ -13,6 +14,8 @@ typedef struct {
     const char *masks;             /* folder of exact label maps, NAME.tif for the slide NAME.*; null: the study's annotations */
     bool exact;                    /* cdu_segment_settings.exact */
     uint64_t memory;               /* cdu_segment_settings.memory */
+    uint32_t gallery;              /* how many of the best and worst tiles are kept; 0: none */
+    bool skip_unreadable;          /* leave out slides that cannot be read, with a warning, instead of failing */
     uint32_t threads;              /* that draw the truth; 0: as many as there are processors */
 } cdu_evaluation_settings;
 
@@ -33,8 +36,9 @@ typedef struct {
     size_t slide_count, stain_count, case_count;
     double boundary_um;            /* within it of another class's pixel a pixel is not in `interior`; 0: all are */
     uint32_t resamples;            /* of the bootstrap */
-    const char **unannotated;      /* slides of the split that have no truth; belong to the study */
-    size_t unannotated_count;
+    const char **unannotated, **unreadable; /* slides of the split that are not scored; belong to the study */
+    size_t unannotated_count, unreadable_count;
+    cdu_gallery gallery;
 } cdu_evaluation;
 
 /* CDU_BAD_DATA where the model's classes are not the study's (the words list both), where no slide of the split has a truth (a
