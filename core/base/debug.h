@@ -11,7 +11,8 @@
 #define CDU_DEBUG_LIST(X)                                                                                  \
     X(CDU_DEBUG_NO_REUSE, "no-reuse", "every tensor has memory of its own")                                \
     X(CDU_DEBUG_NO_RECOMPUTE, "no-recompute", "store normalized activations instead of recomputing them")  \
-    X(CDU_DEBUG_NO_FUSION, "no-fusion", "activation functions run as steps of their own")                  \
+    X(CDU_DEBUG_NO_FUSION, "no-fusion", "activation functions and statistics run as steps of their own")   \
+    X(CDU_DEBUG_NO_DEFER, "no-defer", "normalized activations are written, not made where they are read")  \
     X(CDU_DEBUG_STREAM, "stream", "all results are stored past the caches, not large ones alone")          \
     X(CDU_DEBUG_BARRIERS, "barriers", "a barrier before every step")                                       \
     X(CDU_DEBUG_POISON, "poison", "memory is filled with NaN before a tensor's first use")                 \

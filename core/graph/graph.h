@@ -57,12 +57,18 @@ typedef struct cdu_lowering cdu_lowering;
  * lowering.h and run nothing. cheap: forward may be lowered again in the backward pass, instead of storing its output
  * (cdu_lowering_again tells). loss: backward starts here, without a gradient of its output. backward may be null: no gradient
  * passes. */
+typedef enum { CDU_RELU_NONE, CDU_RELU_BEFORE, CDU_RELU_BEHIND } cdu_relu_place;
+
 typedef struct cdu_operator {
     const char *name;
     bool cheap, loss;
     cdu_status (*infer)(cdu_graph *, cdu_node *, cdu_error *);
     cdu_status (*forward)(cdu_lowering *, const cdu_node *, cdu_error *);
     cdu_status (*backward)(cdu_lowering *, const cdu_node *, cdu_error *);
+    /* May be null. Whether the operator wants the moments of its input, and of that or of its positive part (cdu_lower_moments). */
+    bool (*wants_moments)(const cdu_node *, bool *of_relu);
+    /* May be null. Whether both passes of the node can normalize this input where they read it (cdu_lower_normalized). */
+    bool (*normalizes)(const cdu_lowering *, const cdu_node *, cdu_value);
 } cdu_operator;
 
 /* Settings of one node; their meaning is the operator's, which offers a builder function in ops.h that fills them. */

@@ -38,6 +38,12 @@ typedef struct {
     bool gradient_written;
     bool wants_gradient;        /* itself, or something before it */
     uint64_t arena_offset;      /* parameters and states: elements from the arena's beginning */
+    cdu_tensor moments;         /* offered by who writes it */
+    uint32_t moment_rows;
+    bool deferred;              /* readers normalize: */
+    cdu_value raw, saved;
+    uint32_t row_lanes;
+    cdu_relu_place relu;
 } cdu_value_record;
 
 struct cdu_lowering {

@@ -83,6 +83,23 @@ uint64_t cdu_lowering_arena_elements(const cdu_lowering *, cdu_arena);
 
 const cdu_layout *cdu_tensor_layout(const cdu_lowering *, cdu_tensor);
 
+/* Moments of a value, gathered where it is written: rows of 5 times the value's lanes (mean, its low part, M2, its low part, count), to be
+ * joined in order (shaders/batch_norm.k). Who writes a value asks whether one reader wants them, offers them, and that reader takes them:
+ * *part is CDU_NO_TENSOR where there are none. Never while lowering again. */
+bool cdu_lower_moments_wanted(const cdu_lowering *, cdu_value, bool *of_relu);
+void cdu_lower_offer_moments(cdu_lowering *, cdu_value, cdu_tensor part, uint32_t rows);
+void cdu_lower_moments(const cdu_lowering *, cdu_value, cdu_tensor *part, uint32_t *rows);
+
+/* A normalized value that nobody writes: (x - mean) * scale + shift lane by lane, as batch_norm_apply does it, with ReLU before or behind;
+ * `saved` has rows of row_lanes floats: mean, inverse deviation, scale, shift. saved = CDU_NO_TENSOR: x is the value itself. */
+typedef struct { cdu_tensor x, saved; uint32_t row_lanes; cdu_relu_place relu; } cdu_normalized;
+/* Asked in forward by who would write `value`: true where all readers normalize it themselves, on CPUs alone; then it is not written. */
+bool cdu_lower_defer(cdu_lowering *, cdu_value value, cdu_value x, cdu_value saved, uint32_t row_lanes, cdu_relu_place relu);
+/* For operators whose `normalizes` said yes; others call cdu_lower_value. */
+cdu_status cdu_lower_normalized(cdu_lowering *, cdu_value, cdu_normalized *, cdu_error *);
+/* The layout that a value's own tensor has, or would have. */
+cdu_layout cdu_lower_layout(const cdu_lowering *, cdu_value);
+
 /* The next range of images such that every tensor in `tensors` can be bound: at the first call *n1 must be 0. Returns false when all
  * images are done. Ranges obey largest_binding and binding_align; where one image is too large to bind, the step that binds it
  * is refused by cdu_append. */

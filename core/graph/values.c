@@ -332,6 +332,68 @@ cdu_status cdu_lower_gradient_over(cdu_lowering *l, cdu_value value, cdu_value o
     return cdu_lower_gradient_target(l, value, out, add, error);
 }
 
+/* ---- normalization where it is read, moments where they are written ---- */
+
+cdu_layout cdu_lower_layout(const cdu_lowering *l, cdu_value value)
+{
+    return value_layout(l, value);
+}
+
+bool cdu_lower_moments_wanted(const cdu_lowering *l, cdu_value value, bool *of_relu)
+{
+    if (!l->options.training || l->again || l->backward || cdu_debug(CDU_DEBUG_NO_FUSION)) return false;
+    for (uint32_t n = 0; n < cdu_graph_nodes(l->graph); n++) {
+        const cdu_node *node = cdu_graph_node(l->graph, n);
+        if (node->operator->wants_moments && node->input[0] == value) return node->operator->wants_moments(node, of_relu);
+    }
+    return false;
+}
+
+void cdu_lower_offer_moments(cdu_lowering *l, cdu_value value, cdu_tensor part, uint32_t rows)
+{
+    l->values[value].moments = part;
+    l->values[value].moment_rows = rows;
+}
+
+void cdu_lower_moments(const cdu_lowering *l, cdu_value value, cdu_tensor *part, uint32_t *rows)
+{
+    *part = l->values[value].moments;
+    *rows = l->values[value].moment_rows;
+}
+
+bool cdu_lower_defer(cdu_lowering *l, cdu_value value, cdu_value x, cdu_value saved, uint32_t row_lanes, cdu_relu_place relu)
+{
+    const cdu_value_info *info = cdu_graph_value(l->graph, value);
+    bool read = false;
+    if (l->device.vector_width <= 4 || !l->options.training || info->parent != CDU_NO_VALUE || info->host_reads ||
+        cdu_debug(CDU_DEBUG_NO_FUSION) || cdu_debug(CDU_DEBUG_NO_DEFER))
+        return false;
+    for (uint32_t n = 0; n < cdu_graph_nodes(l->graph); n++) {
+        const cdu_node *node = cdu_graph_node(l->graph, n);
+        for (uint32_t i = 0; i < node->inputs; i++) {
+            if (node->input[i] != value) continue;
+            if (!node->operator->normalizes || !node->operator->normalizes(l, node, value)) return false;
+            read = true;
+        }
+    }
+    cdu_value_record *record = &l->values[value];
+    record->deferred = read;
+    record->raw = x;
+    record->saved = saved;
+    record->row_lanes = row_lanes;
+    record->relu = relu;
+    return read;
+}
+
+cdu_status cdu_lower_normalized(cdu_lowering *l, cdu_value value, cdu_normalized *out, cdu_error *error)
+{
+    cdu_value_record record = l->values[value];
+    *out = (cdu_normalized){.saved = CDU_NO_TENSOR, .row_lanes = record.row_lanes, .relu = record.relu};
+    if (!record.deferred) return cdu_lower_value(l, value, &out->x, error);
+    CDU_TRY(cdu_lower_value(l, record.raw, &out->x, error));
+    return cdu_lower_value(l, record.saved, &out->saved, error);
+}
+
 /* ---- the beginning ---- */
 
 static bool wants(const cdu_lowering *l, cdu_value value)
@@ -386,7 +448,7 @@ cdu_status cdu_values_begin(cdu_lowering *l, cdu_error *error)
     uint32_t count = cdu_graph_values(l->graph);
     CDU_TRY(cdu_allocate(&l->values, count, sizeof *l->values, error));
     for (uint32_t v = 0; v < count; v++) {
-        l->values[v].forward = l->values[v].again = l->values[v].gradient = CDU_NO_TENSOR;
+        l->values[v].forward = l->values[v].again = l->values[v].gradient = l->values[v].moments = CDU_NO_TENSOR;
         l->values[v].keeping = l->keeping ? (cdu_keeping)l->keeping[v] : cdu_value_keeping_at_first(l->graph, (cdu_value)v);
     }
     for (int a = 0; a < CDU_ARENAS; a++) l->arenas[a] = CDU_NO_TENSOR;

@@ -47,13 +47,35 @@ static void params(cdu_draft *draft, const uint32_t *words, size_t count)
 /* What x is for the steps: with no-fusion ReLU first, y holds relu(x) and is normalized in place. */
 typedef struct { cdu_tensor x, y, saved; uint32_t relu; bool in_place; } normalization;
 
+/* From `parts` rows of moments. */
+static cdu_status append_joined(cdu_lowering *l, const cdu_node *node, const normalization *b, cdu_tensor part, uint32_t parts, cdu_error *error)
+{
+    cdu_layout x = *cdu_tensor_layout(l, b->x);
+    cdu_tensor own[4];
+    cdu_draft draft = cdu_draft_begin("batch_norm.k", "batch_norm_finish", node, "statistics joined");
+    cdu_draft_use(&draft, part, CDU_READ, 0, 0);
+    for (int i = 0; i < 4; i++) {
+        CDU_TRY(cdu_lower_value(l, node->own[i], &own[i], error));
+        cdu_draft_use(&draft, own[i], i < RUNNING_MEAN ? CDU_READ : CDU_READ | CDU_WRITE, 0, 0);
+    }
+    cdu_draft_use(&draft, b->saved, CDU_WRITE, 0, 0);
+    PARAMS(&draft, parts, x.lanes, x.shape.c, row_lanes(x.shape.c));
+    cdu_draft_param_float(&draft, node->attributes.real[0]);
+    cdu_draft_param_float(&draft, node->attributes.real[1]);
+    cdu_draft_define(&draft, "RELU", 0);
+    cdu_draft_groups(&draft, cdu_op_groups(row_lanes(x.shape.c), FINISH_ITEMS, UINT32_MAX), 1, 1, FINISH_ITEMS, 1, 1);
+    return cdu_append(l, &draft, error);
+}
+
 static cdu_status append_statistics(cdu_lowering *l, const cdu_node *node, const normalization *b, cdu_error *error)
 {
     cdu_layout x = *cdu_tensor_layout(l, b->x);
-    uint32_t width = cdu_op_width(l, &b->x, 1), parts = 0, done = 0;
+    uint32_t width = cdu_op_width(l, &b->x, 1), parts, done = 0;
+    cdu_tensor part;
+    cdu_lower_moments(l, node->input[0], &part, &parts);
+    if (part != CDU_NO_TENSOR) return append_joined(l, node, b, part, parts, error);
     for (uint32_t n0 = 0, n1 = 0; cdu_next_range(l, &b->x, 1, &n0, &n1);)
         parts += cdu_op_divide(l, b->x, width, cdu_op_pixels(&x, n0, n1), 1, true).groups;
-    cdu_tensor part, own[4];
     CDU_TRY(cdu_lower_scratch(l, node->name, (uint64_t)parts * FORWARD_ROWS * x.lanes, &part, error));
     for (uint32_t n0 = 0, n1 = 0; cdu_next_range(l, &b->x, 1, &n0, &n1);) {
         uint64_t pixels = cdu_op_pixels(&x, n0, n1);
@@ -68,19 +90,7 @@ static cdu_status append_statistics(cdu_lowering *l, const cdu_node *node, const
         CDU_TRY(cdu_append(l, &draft, error));
         done += d.groups;
     }
-    cdu_draft draft = cdu_draft_begin("batch_norm.k", "batch_norm_finish", node, "statistics joined");
-    cdu_draft_use(&draft, part, CDU_READ, 0, 0);
-    for (int i = 0; i < 4; i++) {
-        CDU_TRY(cdu_lower_value(l, node->own[i], &own[i], error));
-        cdu_draft_use(&draft, own[i], i < RUNNING_MEAN ? CDU_READ : CDU_READ | CDU_WRITE, 0, 0);
-    }
-    cdu_draft_use(&draft, b->saved, CDU_WRITE, 0, 0);
-    PARAMS(&draft, parts, x.lanes, x.shape.c, row_lanes(x.shape.c));
-    cdu_draft_param_float(&draft, node->attributes.real[0]);
-    cdu_draft_param_float(&draft, node->attributes.real[1]);
-    cdu_draft_define(&draft, "RELU", 0);
-    cdu_draft_groups(&draft, cdu_op_groups(row_lanes(x.shape.c), FINISH_ITEMS, UINT32_MAX), 1, 1, FINISH_ITEMS, 1, 1);
-    return cdu_append(l, &draft, error);
+    return append_joined(l, node, b, part, parts, error);
 }
 
 /* kernel: batch_norm_apply, or batch_norm_relu alone. */
@@ -115,8 +125,14 @@ static cdu_status forward(cdu_lowering *l, const cdu_node *node, cdu_error *erro
     normalization b = {.relu = relu_define(node)};
     cdu_tensor x;
     CDU_TRY(cdu_lower_value(l, node->input[0], &x, error));
-    CDU_TRY(cdu_lower_value(l, node->output[0], &b.y, error));
     CDU_TRY(cdu_lower_value(l, node->own[SAVED], &b.saved, error));
+    if (!cdu_lowering_again(l) && cdu_lower_defer(l, node->output[0], node->input[0], node->own[SAVED],
+                                                  row_lanes(cdu_tensor_layout(l, x)->shape.c), (cdu_relu_place)relu_define(node))) {
+        b.x = x;
+        CDU_TRY(cdu_op_same_lanes(l, node, &x, 1, error));
+        return append_statistics(l, node, &b, error);
+    }
+    CDU_TRY(cdu_lower_value(l, node->output[0], &b.y, error));
     CDU_TRY(cdu_op_same_lanes(l, node, (const cdu_tensor[]){x, b.y}, 2, error));
     b.x = x;
     normalization relu = b;
@@ -217,8 +233,14 @@ static cdu_status backward(cdu_lowering *l, const cdu_node *node, cdu_error *err
     return g.dx == CDU_NO_TENSOR ? CDU_OK : append_gradient(l, node, &g, error);
 }
 
-static const cdu_operator batch_norm = {
-    .name = "batch_norm", .cheap = true, .infer = infer, .forward = forward, .backward = backward};
+static bool wants_moments(const cdu_node *node, bool *of_relu)
+{
+    *of_relu = relu_define(node) == 1;
+    return true;
+}
+
+static const cdu_operator batch_norm = {.name = "batch_norm", .cheap = true, .infer = infer, .forward = forward, .backward = backward,
+                                        .wants_moments = wants_moments};
 
 cdu_value cdu_batch_norm(cdu_graph *graph, const char *name, cdu_value x, cdu_batch_norm_order order, float epsilon, float momentum)
 {

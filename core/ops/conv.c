@@ -1,5 +1,5 @@
 /* conv.c: convolution 3x3 and 1x1, stride 1, zero padding, with bias; in inference with ReLU and an affine map behind it. */
-#include "core/ops/conv_common.h"
+#include "core/ops/conv_variant.h"
 
 enum { KERNEL, FILTERS, EPILOGUE };             /* attributes.integer */
 enum { WEIGHT, BIAS, SCALE, SHIFT };            /* own */
@@ -37,7 +37,9 @@ static cdu_status forward(cdu_lowering *l, const cdu_node *node, cdu_error *erro
 {
     cdu_conv_sum sum = {.window = window_of(l, node), .scale = CDU_NO_TENSOR, .shift = CDU_NO_TENSOR,
                         .epilogue = (cdu_epilogue)node->attributes.integer[EPILOGUE]};
-    CDU_TRY(cdu_lower_value(l, node->input[0], &sum.x, error));
+    CDU_TRY(cdu_lower_normalized(l, node->input[0], &sum.norm, error));
+    sum.x = sum.norm.x;
+    sum.moments_of = cdu_lower_moments_wanted(l, node->output[0], &sum.moments_of_relu) ? node->output[0] : CDU_NO_VALUE;
     CDU_TRY(cdu_lower_value(l, node->output[0], &sum.y, error));
     CDU_TRY(cdu_lower_value(l, node->own[WEIGHT], &sum.weight, error));
     CDU_TRY(cdu_lower_value(l, node->own[BIAS], &sum.bias, error));
@@ -58,20 +60,32 @@ static cdu_status backward(cdu_lowering *l, const cdu_node *node, cdu_error *err
     CDU_TRY(cdu_lower_gradient_target(l, node->own[WEIGHT], &gradient.weight, &gradient.add_weight, error));
     CDU_TRY(cdu_lower_gradient_target(l, node->own[BIAS], &gradient.bias, &gradient.add_bias, error));
     if (gradient.weight != CDU_NO_TENSOR && gradient.bias != CDU_NO_TENSOR) {
-        CDU_TRY(cdu_lower_value(l, node->input[0], &gradient.x, error));
+        CDU_TRY(cdu_lower_normalized(l, node->input[0], &gradient.norm, error));
+        gradient.x = gradient.norm.x;
         CDU_TRY(cdu_conv_append_gradient(l, node, &gradient, error));
     }
     turned.in_step = window.out_step;
     turned.out_step = window.in_step;
     turned.rotated = true;
-    cdu_conv_sum sum = {.window = turned, .x = gradient.d, .bias = CDU_NO_TENSOR, .scale = CDU_NO_TENSOR, .shift = CDU_NO_TENSOR};
+    cdu_conv_sum sum = {.window = turned, .x = gradient.d, .bias = CDU_NO_TENSOR, .scale = CDU_NO_TENSOR, .shift = CDU_NO_TENSOR,
+                        .norm.saved = CDU_NO_TENSOR, .moments_of = CDU_NO_VALUE};
     CDU_TRY(cdu_lower_gradient_target(l, node->input[0], &sum.y, &sum.accumulate, error));
     if (sum.y == CDU_NO_TENSOR) return CDU_OK;
     CDU_TRY(cdu_lower_value(l, node->own[WEIGHT], &sum.weight, error));
     return cdu_conv_append_sum(l, node, "data gradient", &sum, error);
 }
 
-static const cdu_operator conv = {.name = "conv", .infer = infer, .forward = forward, .backward = backward};
+static bool normalizes(const cdu_lowering *l, const cdu_node *node, cdu_value value)
+{
+    cdu_layout x = cdu_lower_layout(l, value), y = cdu_lower_layout(l, node->output[0]);
+    cdu_conv_problem problem = {.side = node->attributes.integer[KERNEL], .stride = 1, .parities = 1, .n = y.shape.n, .h = y.shape.h,
+                                .w = y.shape.w, .in_lanes = x.lanes, .out_lanes = y.lanes};
+    for (problem.pass = CDU_CONV_SUM; problem.pass <= CDU_CONV_GRADIENT; problem.pass++)
+        if (!cdu_conv_normalizes(l, &problem)) return false;
+    return true;
+}
+
+static const cdu_operator conv = {.name = "conv", .infer = infer, .forward = forward, .backward = backward, .normalizes = normalizes};
 
 cdu_value cdu_conv(cdu_graph *graph, const char *name, cdu_value x, uint32_t kernel, uint32_t filters, cdu_epilogue epilogue)
 {

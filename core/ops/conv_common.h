@@ -22,6 +22,9 @@ typedef struct {
     cdu_tensor x, y, weight, bias, scale, shift;
     bool accumulate;
     cdu_epilogue epilogue;
+    cdu_normalized norm;    /* of x, which it repeats; variants that do not normalize are given none */
+    cdu_value moments_of;   /* y, where its moments are wanted, of its positive part alone or of all; else CDU_NO_VALUE */
+    bool moments_of_relu;
 } cdu_conv_sum;
 cdu_status cdu_conv_append_sum(cdu_lowering *, const cdu_node *, const char *pass, const cdu_conv_sum *, cdu_error *);
 
@@ -31,6 +34,7 @@ typedef struct {
     cdu_conv_window window;
     cdu_tensor x, d, weight, bias;
     bool add_weight, add_bias, bias_of_x;
+    cdu_normalized norm;    /* as above */
 } cdu_conv_gradient;
 cdu_status cdu_conv_append_gradient(cdu_lowering *, const cdu_node *, const cdu_conv_gradient *, cdu_error *);
 

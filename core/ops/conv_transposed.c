@@ -26,7 +26,7 @@ static cdu_status infer(cdu_graph *graph, cdu_node *node, cdu_error *error)
 
 static cdu_status forward(cdu_lowering *l, const cdu_node *node, cdu_error *error)
 {
-    cdu_conv_sum sum = {.scale = CDU_NO_TENSOR, .shift = CDU_NO_TENSOR};
+    cdu_conv_sum sum = {.scale = CDU_NO_TENSOR, .shift = CDU_NO_TENSOR, .norm.saved = CDU_NO_TENSOR, .moments_of = CDU_NO_VALUE};
     uint32_t filters = node->attributes.integer[FILTERS];
     sum.window = (cdu_conv_window){.side = 1, .stride = 1, .parities = 4, .in_step = 4ull * filters, .out_step = 4};
     CDU_TRY(cdu_lower_value(l, node->input[0], &sum.x, error));
@@ -40,7 +40,7 @@ static cdu_status backward(cdu_lowering *l, const cdu_node *node, cdu_error *err
 {
     uint32_t filters = node->attributes.integer[FILTERS];
     cdu_conv_window window = {.side = 2, .stride = 2, .parities = 1, .in_step = 4, .out_step = 4ull * filters};
-    cdu_conv_gradient gradient = {.window = window, .bias_of_x = true};
+    cdu_conv_gradient gradient = {.window = window, .bias_of_x = true, .norm.saved = CDU_NO_TENSOR};
     CDU_TRY(cdu_lower_gradient(l, node->output[0], &gradient.x, error));
     CDU_TRY(cdu_lower_gradient_target(l, node->own[WEIGHT], &gradient.weight, &gradient.add_weight, error));
     CDU_TRY(cdu_lower_gradient_target(l, node->own[BIAS], &gradient.bias, &gradient.add_bias, error));
@@ -48,7 +48,8 @@ static cdu_status backward(cdu_lowering *l, const cdu_node *node, cdu_error *err
         CDU_TRY(cdu_lower_value(l, node->input[0], &gradient.d, error));
         CDU_TRY(cdu_conv_append_gradient(l, node, &gradient, error));
     }
-    cdu_conv_sum sum = {.window = window, .x = gradient.x, .bias = CDU_NO_TENSOR, .scale = CDU_NO_TENSOR, .shift = CDU_NO_TENSOR};
+    cdu_conv_sum sum = {.window = window, .x = gradient.x, .bias = CDU_NO_TENSOR, .scale = CDU_NO_TENSOR, .shift = CDU_NO_TENSOR,
+                        .norm.saved = CDU_NO_TENSOR, .moments_of = CDU_NO_VALUE};
     CDU_TRY(cdu_lower_gradient_target(l, node->input[0], &sum.y, &sum.accumulate, error));
     if (sum.y == CDU_NO_TENSOR) return CDU_OK;
     CDU_TRY(cdu_lower_value(l, node->own[WEIGHT], &sum.weight, error));

@@ -123,6 +123,13 @@ cdu_status cdu_conv_choose(const cdu_lowering *l, const cdu_conv_problem *proble
     return CDU_OK;
 }
 
+bool cdu_conv_normalizes(const cdu_lowering *l, const cdu_conv_problem *problem)
+{
+    cdu_choice choice;
+    return choose(cdu_lowering_device(l), problem, cdu_lowering_exact(l), &choice, NULL) == CDU_OK &&
+           cdu_conv_variant_named(choice.variant)->normalizes;
+}
+
 cdu_status cdu_conv_append_sum(cdu_lowering *l, const cdu_node *node, const char *pass, const cdu_conv_sum *sum, cdu_error *error)
 {
     cdu_conv_problem problem = cdu_conv_problem_of_sum(l, sum);

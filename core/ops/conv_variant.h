@@ -26,6 +26,7 @@ typedef struct {
 
 typedef struct {
     const char *name;
+    bool normalizes;                        /* can normalize x where it reads it (cdu_normalized), and offers moments of y */
     bool approximate;                       /* rounds in another domain: Winograd */
     const char *setting[CDU_SETTINGS];      /* names, for tune packs and logs; null behind the last */
     /* Whether the device and the shape allow it with these settings. */
@@ -62,6 +63,9 @@ void cdu_conv_force(const cdu_choice *);
 /* Tells every problem that this thread's next lowerings choose for; null ends it. */
 typedef void cdu_conv_observer(void *context, const cdu_conv_problem *);
 void cdu_conv_observe(cdu_conv_observer *, void *context);
+
+/* Whether the variant that will be taken normalizes x where it reads it. */
+bool cdu_conv_normalizes(const cdu_lowering *, const cdu_conv_problem *);
 
 /* "name" or "name:setting:setting..." into a choice, each setting at most CDU_SETTING_LIMIT. CDU_USAGE with the names there are. */
 cdu_status cdu_choice_parse(const char *text, cdu_choice *, cdu_error *);

@@ -83,7 +83,33 @@ typedef struct {
     uint32_t u_step;                        /* vectors */
     uint64_t bias_at;                       /* floats */
     cdu_epilogue epilogue;
+    cdu_tensor part;                        /* moments of y: rows so far, floats of a row */
+    uint32_t part_rows;
 } sum_steps;
+
+static void use_norm(cdu_draft *draft, const cdu_normalized *norm)
+{
+    if (norm->saved == CDU_NO_TENSOR) return;
+    cdu_draft_define(draft, "NORMALIZED", 1 + norm->relu);
+    cdu_draft_use(draft, norm->saved, CDU_READ, 0, 0);
+}
+
+/* Rows of moments that a step with so many groups adds. */
+static void use_moments(cdu_draft *draft, const sum_steps *s)
+{
+    if (s->part == CDU_NO_TENSOR) return;
+    cdu_draft_define(draft, "MOMENTS", s->sum->moments_of_relu ? 2 : 1);
+    cdu_draft_use(draft, s->part, s->part_rows ? CDU_READ | CDU_WRITE : CDU_WRITE, 0, 0);
+}
+
+static cdu_status begin_moments(sum_steps *s, uint32_t rows, cdu_error *error)
+{
+    s->part = CDU_NO_TENSOR;
+    if (s->sum->moments_of == CDU_NO_VALUE) return CDU_OK;
+    CDU_TRY(cdu_lower_scratch(s->l, "moments", 5ull * rows * s->y.lanes, &s->part, error));
+    cdu_lower_offer_moments(s->l, s->sum->moments_of, s->part, rows);
+    return CDU_OK;
+}
 
 static cdu_status append_pack(const sum_steps *s, uint32_t first, uint32_t out_blocks, cdu_error *error)
 {
@@ -115,7 +141,8 @@ static void sum_params(cdu_draft *draft, const sum_steps *s, uint32_t tiles, uin
     const blocks *b = &s->b;
     CDU_CONV_WORDS(draft, b->in_blocks, out_blocks, s->y.shape.h, s->y.shape.w, s->x.pitch / b->ib, s->x.offset / b->ib, s->y.pitch / b->vw,
            s->y.offset / b->vw, s->tiles_x, s->tiles_y, tiles, first_tile, chunk, slots, s->u_step, v_step, m_step,
-           (uint32_t)(s->bias_at / b->vw), s->y.lanes / b->vw, s->sum->bias != CDU_NO_TENSOR, s->sum->accumulate, first);
+           (uint32_t)(s->bias_at / b->vw), s->y.lanes / b->vw, s->sum->bias != CDU_NO_TENSOR, s->sum->accumulate, first,
+           s->sum->norm.row_lanes / b->ib, s->part_rows);
 }
 
 static double direct_flops(const sum_steps *s, double pixels, uint32_t out_blocks)
@@ -144,6 +171,9 @@ static cdu_status append_fused(const sum_steps *s, uint32_t tiles_a_group, uint3
     cdu_draft_use(&draft, s->sum->x, CDU_READ, n0, n1);
     cdu_draft_use(&draft, s->packed, CDU_READ, 0, 0);
     cdu_draft_use(&draft, s->sum->y, s->sum->accumulate ? CDU_READ | CDU_WRITE : CDU_WRITE, n0, n1);
+    use_norm(&draft, &s->sum->norm);
+    if (s->part != CDU_NO_TENSOR) cdu_draft_define(&draft, "MOMENTS_AT", draft.uses);
+    use_moments(&draft, s);
     sum_params(&draft, s, tiles, 0, tiles, tiles, v_step, m_step, 0, b->out_blocks);
     double pixels = (double)(n1 - n0) * s->y.shape.h * s->y.shape.w;
     draft.flops = direct_flops(s, pixels, b->out_blocks);
@@ -177,6 +207,7 @@ static cdu_status append_input(const sum_steps *s, const chunking *c, uint32_t n
     cdu_draft_groups(&draft, cdu_ceil_div(c->slots, 2), 1, 1, 1, 1, 1);
     cdu_draft_use(&draft, s->sum->x, CDU_READ, n0, n1);
     cdu_draft_use(&draft, s->v, CDU_WRITE, 0, 0);
+    use_norm(&draft, &s->sum->norm);
     sum_params(&draft, s, tiles, first, chunk, c->slots, c->v_step, c->m_step, 0, s->b.out_blocks);
     draft.bytes = 4.0 * chunk * (16 + PLACES) * s->x.lanes;
     return cdu_append(s->l, &draft, error);
@@ -211,6 +242,7 @@ static cdu_status append_output(const sum_steps *s, const chunking *c, uint32_t 
     cdu_draft_use(&draft, s->packed, CDU_READ, 0, 0);
     bool reads = s->sum->accumulate || first_tile || first || out_blocks < s->b.out_blocks;     /* part of y alone is written */
     cdu_draft_use(&draft, s->sum->y, reads ? CDU_READ | CDU_WRITE : CDU_WRITE, n0, n1);
+    use_moments(&draft, s);
     sum_params(&draft, s, tiles, first_tile, chunk, c->slots, c->v_step, c->m_step, first, out_blocks);
     draft.bytes = 4.0 * chunk * (PLACES + 16) * lanes;
     return cdu_append(s->l, &draft, error);
@@ -231,6 +263,13 @@ static cdu_status append_separate(sum_steps *s, const cdu_choice *choice, cdu_er
     CDU_TRY(cdu_lower_scratch(s->l, "transformed input", (uint64_t)PLACES * c.v_step * b->ib, &s->v, error));
     CDU_TRY(cdu_lower_scratch(s->l, "products", (uint64_t)PLACES * c.m_step * b->vw, &s->m, error));
     bool parts = c.part_blocks < b->out_blocks;
+    uint32_t rows = 0;
+    for (uint32_t n0 = 0, n1 = 0; cdu_next_range(s->l, both, 2, &n0, &n1);) {
+        uint32_t tiles = (n1 - n0) * an_image;
+        for (uint32_t first_tile = 0; first_tile < tiles; first_tile += c.slots)
+            rows += cdu_ceil_div(cdu_smaller(c.slots, tiles - first_tile), 2);
+    }
+    CDU_TRY(begin_moments(s, rows, error));
     if (!parts) CDU_TRY(append_pack(s, 0, b->out_blocks, error));
     for (uint32_t n0 = 0, n1 = 0; cdu_next_range(s->l, both, 2, &n0, &n1);) {
         uint32_t tiles = (n1 - n0) * an_image;
@@ -243,6 +282,7 @@ static cdu_status append_separate(sum_steps *s, const cdu_choice *choice, cdu_er
                 CDU_TRY(append_product(s, &c, tiles, first_tile, chunk, first, count, error));
                 CDU_TRY(append_output(s, &c, n0, n1, first_tile, chunk, first, count, error));
             }
+            s->part_rows += cdu_ceil_div(chunk, 2);
         }
     }
     return CDU_OK;
@@ -252,7 +292,7 @@ static cdu_status winograd_sum(cdu_lowering *l, const cdu_node *node, const char
                                cdu_error *error)
 {
     sum_steps s = {.l = l, .node = node, .pass = pass, .sum = sum, .x = *cdu_tensor_layout(l, sum->x), .y = *cdu_tensor_layout(l, sum->y),
-                   .epilogue = sum->epilogue};
+                   .epilogue = sum->epilogue, .part = CDU_NO_TENSOR};
     s.b = blocks_of(l, &s.x, &s.y, choice);
     s.tiles_x = cdu_ceil_div(s.y.shape.w, 4);
     s.tiles_y = cdu_ceil_div(s.y.shape.h, 4);
@@ -262,8 +302,13 @@ static cdu_status winograd_sum(cdu_lowering *l, const cdu_node *node, const char
     CDU_TRY(cdu_lower_scratch(l, "transformed weights", s.bias_at + 3ull * s.y.lanes, &s.packed, error));
     CDU_TRY(append_pack(&s, 0, s.b.out_blocks, error));
     cdu_tensor both[2] = {sum->x, sum->y};
-    for (uint32_t n0 = 0, n1 = 0; cdu_next_range(l, both, 2, &n0, &n1);)
-        CDU_TRY(append_fused(&s, fused_tiles(&s.b, choice), n0, n1, error));
+    uint32_t a_group = fused_tiles(&s.b, choice), an_image = s.tiles_x * s.tiles_y, rows = 0;
+    for (uint32_t n0 = 0, n1 = 0; cdu_next_range(l, both, 2, &n0, &n1);) rows += cdu_ceil_div((n1 - n0) * an_image, a_group);
+    CDU_TRY(begin_moments(&s, rows, error));
+    for (uint32_t n0 = 0, n1 = 0; cdu_next_range(l, both, 2, &n0, &n1);) {
+        CDU_TRY(append_fused(&s, a_group, n0, n1, error));
+        s.part_rows += cdu_ceil_div((n1 - n0) * an_image, a_group);
+    }
     return CDU_OK;
 }
 
@@ -285,7 +330,7 @@ static void gradient_params(cdu_draft *draft, const gradient_steps *s, uint32_t 
     const blocks *b = &s->b;
     CDU_CONV_WORDS(draft, b->in_blocks, b->out_blocks, s->d.shape.h, s->d.shape.w, s->x.pitch / b->ib, s->x.offset / b->ib, s->d.pitch / b->vw,
            s->d.offset / b->vw, s->tiles_x, s->tiles_y, tiles, first_tile, chunk, s->slots, s->slot_tiles, first_slot, s->v_step, s->d_step,
-           s->p_step, (uint32_t)s->slot_size, (uint32_t)s->bias_at, s->d.lanes / b->vw);
+           s->p_step, (uint32_t)s->slot_size, (uint32_t)s->bias_at, s->d.lanes / b->vw, s->g->norm.row_lanes / b->ib);
 }
 
 static cdu_status append_unpack(const gradient_steps *s, uint32_t slots, uint32_t bias_rows, uint64_t bias_step, cdu_error *error)
@@ -339,6 +384,7 @@ static cdu_status append_gradient_fused(gradient_steps *s, uint32_t tiles_at_onc
         cdu_draft_use(&draft, s->g->x, CDU_READ, n0, n1);
         cdu_draft_use(&draft, s->g->d, CDU_READ, n0, n1);
         cdu_draft_use(&draft, s->partial, first ? CDU_READ | CDU_WRITE : CDU_WRITE, 0, 0);
+        use_norm(&draft, &s->g->norm);
         gradient_params(&draft, s, (n1 - n0) * an_image, 0, tiles_at_once, first);
         double pixels = (double)(n1 - n0) * s->d.shape.h * s->d.shape.w;
         draft.flops = gradient_flops(s, pixels);
@@ -359,8 +405,9 @@ static cdu_status append_transforms(const gradient_steps *s, uint32_t n0, uint32
     cdu_draft_groups(&draft, cdu_ceil_div(chunk, 2), 1, 1, 1, 1, 1);
     cdu_draft_use(&draft, s->g->x, CDU_READ, n0, n1);
     cdu_draft_use(&draft, s->v, CDU_WRITE, 0, 0);
+    use_norm(&draft, &s->g->norm);
     CDU_CONV_WORDS(&draft, b->in_blocks, b->out_blocks, s->x.shape.h, s->x.shape.w, s->x.pitch / b->ib, s->x.offset / b->ib, 0, 0, s->tiles_x,
-           s->tiles_y, tiles, first_tile, chunk, s->slots, 0, s->v_step, 0, 0, 0, 0, 0, 0);
+           s->tiles_y, tiles, first_tile, chunk, s->slots, 0, s->v_step, 0, 0, 0, 0, 0, 0, s->g->norm.row_lanes / b->ib, 0);
     draft.bytes = 4.0 * chunk * (16 + PLACES) * s->x.lanes;
     CDU_TRY(cdu_append(s->l, &draft, error));
     draft = cdu_draft_begin("conv_winograd.k", "winograd_gradient_input", s->node, "weight gradient");
@@ -469,6 +516,6 @@ static uint32_t candidates(const cdu_device_info *device, const cdu_conv_problem
     return count;
 }
 
-const cdu_conv_variant cdu_conv_winograd = {.name = "winograd", .approximate = true, .setting = {"fused", "tiles", "rows", "chunk"}, .fits = fits,
+const cdu_conv_variant cdu_conv_winograd = {.name = "winograd", .approximate = true, .normalizes = true, .setting = {"fused", "tiles", "rows", "chunk"}, .fits = fits,
                                             .preferred = preferred, .candidates = candidates, .sum = winograd_sum,
                                             .gradient = winograd_gradient};

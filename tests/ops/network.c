@@ -17,7 +17,8 @@ typedef struct {
 } network;
 
 /* conv, batch norm, ReLU, pool, conv, ReLU, batch norm, up, beside the skip, conv, batch norm, ReLU, conv, loss */
-static network build(void)
+/* deeper: with two normalizations that CPUs do where the next convolution reads. */
+static network build(bool deeper)
 {
     network n;
     OK(cdu_graph_create(&n.graph, &error));
@@ -34,6 +35,11 @@ static network build(void)
     x = cdu_graph_concat(g, "g", skip, x);
     x = cdu_conv(g, "h", x, 3, 7, CDU_EPILOGUE_NONE);
     x = cdu_batch_norm(g, "i", x, CDU_BATCH_NORM_RELU, 1e-5f, 0.1f);
+    if (deeper) {
+        x = cdu_conv(g, "l", x, 3, 8, CDU_EPILOGUE_NONE);
+        x = cdu_batch_norm(g, "m", x, CDU_RELU_BATCH_NORM, 1e-5f, 0.1f);
+        x = cdu_conv(g, "n", x, 3, 5, CDU_EPILOGUE_NONE);
+    }
     x = cdu_conv(g, "j", x, 1, 4, CDU_EPILOGUE_NONE);
     n.loss = cdu_cross_entropy(g, "k", x, n.label, n.weight, CDU_MEAN_WEIGHTS);
     OK(cdu_graph_status(g, &error));
@@ -114,7 +120,7 @@ Test(network, gradients_are_those_of_its_own_loss)
 {
     const cdu_op_devices *devices = cdu_op_devices_open();
     cdu_debug_set(CDU_DEBUG_POISON, true);
-    network n = build();
+    network n = build(false);
     for (uint32_t d = 0; d < devices->count; d++) {
         if (cdu_op_is_null(&devices->gpu[d])) continue;
         cdu_program *program;
@@ -154,12 +160,19 @@ static float *train(const network *n, const cdu_gpu *gpu, uint64_t *size)
     return all;
 }
 
+static double distance(const float *a, const float *b, uint64_t count)
+{
+    double apart = 0, length = 0;
+    for (uint64_t i = 0; i < count; i++) apart += ((double)a[i] - b[i]) * ((double)a[i] - b[i]), length += (double)a[i] * a[i];
+    return sqrt(apart / length);
+}
+
 Test(network, trains_to_the_same_bytes_with_each_clever_thing_off)
 {
     static const cdu_debug_word words[] = {CDU_DEBUG_WORDS, CDU_DEBUG_POISON, CDU_DEBUG_NO_REUSE, CDU_DEBUG_BARRIERS,
-                                           CDU_DEBUG_NO_RECOMPUTE, CDU_DEBUG_NO_FUSION, CDU_DEBUG_STREAM};
+                                           CDU_DEBUG_NO_RECOMPUTE, CDU_DEBUG_NO_FUSION, CDU_DEBUG_NO_DEFER, CDU_DEBUG_STREAM};
     const cdu_op_devices *devices = cdu_op_devices_open();
-    network n = build();
+    network n = build(true);
     for (uint32_t d = 0; d < devices->count; d++) {
         if (cdu_op_is_null(&devices->gpu[d])) continue;
         uint64_t size, again_size;
@@ -170,8 +183,11 @@ Test(network, trains_to_the_same_bytes_with_each_clever_thing_off)
             if (words[w] != CDU_DEBUG_WORDS) cdu_debug_set(words[w], true);
             float *again = train(&n, &devices->gpu[d], &again_size);
             if (words[w] != CDU_DEBUG_WORDS) cdu_debug_set(words[w], false);
-            cr_assert(size == again_size && !memcmp(first, again, size * sizeof *first),
-                      "%s: other bytes with debug word %d (%d: a second run)", devices->gpu[d].id, (int)words[w], CDU_DEBUG_WORDS);
+            cr_assert(size == again_size);
+            /* statistics that convolutions gather are summed in another order */
+            double far = words[w] == CDU_DEBUG_NO_FUSION && devices->gpu[d].info.vector_width > 4 ? distance(first, again, size) : -1;
+            cr_assert(far < 0 ? !memcmp(first, again, size * sizeof *first) : far < 2e-5,
+                      "%s: other bytes with debug word %d (%d: a second run), %g away", devices->gpu[d].id, (int)words[w], CDU_DEBUG_WORDS, far);
             free(again);
         }
         free(first);

@@ -110,7 +110,7 @@ Test(operators, match_where_bindings_hold_one_image)
 Test(operators, give_the_same_bytes_with_each_clever_thing_off)
 {
     static const cdu_debug_word words[] = {CDU_DEBUG_WORDS, CDU_DEBUG_POISON, CDU_DEBUG_NO_REUSE, CDU_DEBUG_BARRIERS,
-                                           CDU_DEBUG_NO_RECOMPUTE, CDU_DEBUG_NO_FUSION, CDU_DEBUG_STREAM};
+                                           CDU_DEBUG_NO_RECOMPUTE, CDU_DEBUG_NO_FUSION, CDU_DEBUG_NO_DEFER, CDU_DEBUG_STREAM};
     const cdu_op_devices *devices = cdu_op_devices_open();
     for (uint32_t g = 0; g < devices->count; g++)
         for (uint32_t r = 0; cdu_op_row_at(r) && !cdu_op_is_null(&devices->gpu[g]); r += 2) {
