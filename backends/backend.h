@@ -79,7 +79,8 @@ typedef struct {                                            /* one const table a
     /* Writes patch_data into the list's patch buffer, then runs the segment. At most CDU_PATCH_BYTES; null: unchanged. A segment
      * is in flight once: for overlap build two lists. The last thing a segment does is write its ticket for wait to check. */
     cdu_status (*submit)(cdu_list *, uint32_t segment, cdu_lane, const void *patch_data, uint32_t bytes, cdu_ticket *, cdu_error *);
-    cdu_status (*wait)(cdu_device *, cdu_ticket, uint64_t timeout_ns, cdu_progress *, cdu_error *); /* 0 polls; sleeps, no spin */
+    /* 0 polls; sleeps, no spin. Where work cannot be lost (a driver on the processor) a wait of a second or more may last until its end. */
+    cdu_status (*wait)(cdu_device *, cdu_ticket, uint64_t timeout_ns, cdu_progress *, cdu_error *);
     cdu_status (*times)(cdu_list *, uint32_t segment, uint64_t *ns_of_each_step, cdu_error *);      /* device opened timed */
 } cdu_backend;
 

@@ -81,7 +81,7 @@ static cdu_status build(cdu_device *device, const char *source, const char *name
     const cdu_opencl_api *cl = device->cl;
     cdu_cache_key key = key_of(device, source);
     /* asked for a binary, PoCL compiles all again for work-groups of any size; it keeps what it compiles for the real size itself */
-    if (!device->own_cache && load_binary(device, key, out)) return CDU_OK;
+    if (!device->pocl && load_binary(device, key, out)) return CDU_OK;
     cl_int code;
     cl_program program = cl->clCreateProgramWithSource(device->context, 1, &source, NULL, &code);
     if (!program) return CDU_CL_FAIL(error, device, code, "taking a kernel's source");
@@ -91,7 +91,7 @@ static cdu_status build(cdu_device *device, const char *source, const char *name
         cl->clReleaseProgram(program);
         return status;
     }
-    if (!device->own_cache) store_binary(device, key, program);
+    if (!device->pocl) store_binary(device, key, program);
     *out = program;
     return CDU_OK;
 }

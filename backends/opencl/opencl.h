@@ -14,7 +14,7 @@
     X(clGetProgramBuildInfo) X(clCreateKernel) X(clReleaseKernel) X(clGetKernelInfo) X(clGetKernelWorkGroupInfo)                  \
     X(clSetKernelArg) X(clEnqueueNDRangeKernel) X(clEnqueueCopyBuffer) X(clEnqueueFillBuffer) X(clEnqueueReadBuffer)              \
     X(clEnqueueWriteBuffer) X(clEnqueueMapBuffer) X(clEnqueueUnmapMemObject) X(clFlush) X(clFinish) X(clGetEventInfo)             \
-    X(clGetEventProfilingInfo) X(clReleaseEvent)
+    X(clWaitForEvents) X(clGetEventProfilingInfo) X(clReleaseEvent)
 
 typedef struct {
 #define CDU_OPENCL_MEMBER(name) __typeof__(name) *name;
@@ -33,7 +33,7 @@ struct cdu_device {
     cdu_device_info info;
     bool timed;
     bool oclgrind;                              /* its compiler takes one kernel at a time */
-    bool own_cache;                             /* the runtime keeps compiled kernels itself */
+    bool pocl;                                  /* keeps compiled kernels itself, and sleeps where it is waited for */
     char options[128], platform[192];           /* platform: name and version, for the cache's key */
     cdu_memory_usage usage;
     cdu_ticket last;

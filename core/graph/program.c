@@ -142,6 +142,19 @@ static cdu_status check_budget(const cdu_program *p, cdu_error *error)
     return CDU_OK;
 }
 
+/* A step that does not fit into what is free there is planned again as under a limit. */
+static cdu_status fit_into_budget(cdu_program *p, cdu_plan_options *options, cdu_error *error)
+{
+    uint64_t free_bytes = 0;
+    CDU_TRY(p->gpu->backend->budget(p->gpu->device, &free_bytes, error));
+    if (!free_bytes || p->plan->report.peak + options->reserved <= free_bytes) return CDU_OK;
+    cdu_plan_destroy(p->plan);
+    p->plan = NULL;
+    options->memory = free_bytes;
+    if (cdu_plan_create(p->graph, &p->gpu->info, options, &p->plan, error) == CDU_OK) return CDU_OK;
+    return cdu_error_prefix(error, "%s: %.1f MiB of memory are free", p->gpu->id, (double)free_bytes / 1048576);
+}
+
 static cdu_status create_buffers(cdu_program *p, cdu_error *error)
 {
     const cdu_lowering *l = &p->plan->lowering;
@@ -228,6 +241,7 @@ cdu_status cdu_program_create_beside(const cdu_graph *graph, const cdu_gpu *gpu,
     cdu_plan_options planned = *options;
     if (beside) planned.memory = 0; /* what is lent is known only then */
     cdu_status status = cdu_plan_create(graph, &gpu->info, &planned, &p->plan, error);
+    if (status == CDU_OK && options->training) status = fit_into_budget(p, &planned, error);
     if (status == CDU_OK) status = borrow(p, error);
     if (status == CDU_OK && beside) status = check_limit(p, options->memory, error);
     if (status == CDU_OK) status = find_kernels(p, error);

@@ -7,7 +7,8 @@
 
 typedef struct cdu_program cdu_program;
 
-/* Logs the peak, compares it with the device's budget and limits (CDU_TRY_AGAIN where it does not fit, with both numbers), compiles
+/* Logs the peak, compares it with what the device has free (a training step that needs more computes more again, as under a limit;
+ * CDU_TRY_AGAIN where that does not suffice, with both numbers) and its limits, compiles
  * all kernels in parallel with progress, allocates, records. Parameters, gradients, momentum, states start at zero. */
 cdu_status cdu_program_create(const cdu_graph *graph, const cdu_gpu *gpu, const cdu_plan_options *options, cdu_program **out,
                               cdu_error *error);

@@ -129,6 +129,37 @@ Test(memory, a_limit_changes_no_byte_of_what_is_trained)
     cdu_graph_destroy(net.graph);
 }
 
+static uint64_t little;
+
+static cdu_status little_is_free(cdu_device *device, uint64_t *free_bytes, cdu_error *why)
+{
+    (void)device, (void)why;
+    *free_bytes = little;
+    return CDU_OK;
+}
+
+Test(memory, a_step_fits_into_what_is_free_or_is_refused)
+{
+    const cdu_op_devices *devices = cdu_op_devices_open();
+    network net = build(8, 3, 2, 32);
+    for (uint32_t d = 0; d < devices->count; d++) {
+        cdu_gpu gpu = devices->gpu[d];
+        cdu_backend backend = *gpu.backend;
+        cdu_program *program = create(&net, &gpu, 0);
+        little = cdu_program_report(program).peak - 1;
+        backend.budget = little_is_free;
+        gpu.backend = &backend;
+        cdu_program_destroy(program);
+        program = create(&net, &gpu, 0);
+        cr_assert_leq(cdu_program_report(program).peak, little, "%s", gpu.id);
+        cdu_program_destroy(program);
+        little /= 4;
+        cr_assert_eq(cdu_program_create(net.graph, &gpu, &(cdu_plan_options){.training = true}, &program, &error), CDU_TRY_AGAIN);
+        cr_assert(strstr(error.words, "are free") && strstr(error.words, "at least"), "%s", error.words);
+    }
+    cdu_graph_destroy(net.graph);
+}
+
 /* Inference in the memory of training's activations, between two steps: neither sees the other. */
 Test(memory, programs_beside_each_other_share_activations_alone)
 {
