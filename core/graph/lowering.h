@@ -81,6 +81,7 @@ cdu_tensor cdu_lower_arena(cdu_lowering *, cdu_arena);
 cdu_status cdu_lower_arena_window(cdu_lowering *, cdu_arena, uint64_t first, uint64_t count, cdu_tensor *, cdu_error *);
 uint64_t cdu_lowering_arena_elements(const cdu_lowering *, cdu_arena);
 
+/* Until the next tensor is asked for: copy it to keep it. */
 const cdu_layout *cdu_tensor_layout(const cdu_lowering *, cdu_tensor);
 
 /* Moments of a value, gathered where it is written: rows of 5 times the value's lanes (mean, its low part, M2, its low part, count), to be

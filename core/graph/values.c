@@ -31,6 +31,9 @@ const cdu_layout *cdu_tensor_layout(const cdu_lowering *l, cdu_tensor tensor)
 
 static cdu_status add_tensor(cdu_lowering *l, const cdu_tensor_record *record, cdu_tensor *out, cdu_error *error)
 {
+#ifdef __SANITIZE_ADDRESS__
+    l->tensor_capacity = l->tensor_count; /* moves them every time, so that a layout held for too long is seen */
+#endif
     CDU_TRY(cdu_grow(&l->tensors, &l->tensor_capacity, l->tensor_count + 1, sizeof *l->tensors, error));
     *out = (cdu_tensor)l->tensor_count++;
     l->tensors[*out] = *record;
