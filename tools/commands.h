@@ -8,7 +8,7 @@
 
 typedef cdu_status cdu_command(int argc, char **argv, cdu_error *error);
 
-cdu_command cmd_devices, cmd_phantom, cmd_train, cmd_evaluate, cmd_segment, cmd_overview, cmd_compare, cmd_annotations, cmd_augment, cmd_check, cmd_init;
-cdu_command cmd_report;
+cdu_command cmd_devices, cmd_phantom, cmd_train, cmd_evaluate, cmd_segment, cmd_overview, cmd_agree, cmd_annotations, cmd_augment, cmd_check, cmd_init;
+cdu_command cmd_report, cmd_compare;
 
 #endif

@@ -62,7 +62,7 @@ if [ ${#runtimes[@]} = 2 ]; then
     for test in "${tests[@]}"; do
         name=$(basename "$test" .tif)
         printf '%-24s ' "$name"
-        "$program" compare "$name-opencl.tif" "$name-vulkan.tif" | head -n 1
+        "$program" agree "$name-opencl.tif" "$name-vulkan.tif" | head -n 1
     done | tee agreement.txt
 else
     echo "only one runtime has a device here: nothing to compare"

@@ -38,7 +38,8 @@ static const command commands[] = {
     {"evaluate", "scores a model on the test slides of a study", cmd_evaluate, false},
     {"segment", "segments a slide: label map, polygons, overlay", cmd_segment, false},
     {"report", "writes report.html of a run, with curves for other programs", cmd_report, false},
-    {"compare", "tells how far two label maps of one slide agree", cmd_compare, false},
+    {"compare", "puts several runs into one report", cmd_compare, false},
+    {"agree", "tells how far two label maps of one slide agree", cmd_agree, false},
     {"overview", "puts slides, truth and segmentations side by side in one picture", cmd_overview, false},
 };
 enum { COMMANDS = sizeof commands / sizeof commands[0] };

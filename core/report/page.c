@@ -26,6 +26,7 @@ static const char style[] =
     "figcaption{font-size:.85em;color:#5a5a5a;margin-top:4px}\n"
     "pre{overflow-x:auto;background:#f3f5f7;border-radius:8px;padding:10px;font-size:.85em}details{margin:.7em 0}summary{cursor:pointer}\n"
     ".matrix td+td{text-align:center;min-width:4.5em}.key span{margin-right:1.2em;white-space:nowrap}\n"
+    ".settings{display:flex;flex-wrap:wrap;gap:0 28px;align-items:flex-start}.settings td{white-space:normal}small{font-size:.82em;color:#4a4a4a}\n"
     "@media (max-width:480px){body{padding:10px;font-size:15px}th,td{padding:5px 7px}.facts{grid-template-columns:1fr 1fr}}\n";
 
 void cdu_page_begin(cdu_text *out, const char *title)
@@ -94,6 +95,11 @@ void cdu_page_number(cdu_text *out, double number)
 /* From white at 0 over light yellow to green at 1. */
 void cdu_page_score(cdu_text *out, double score)
 {
+    cdu_page_score_interval(out, score, NULL);
+}
+
+void cdu_page_score_interval(cdu_text *out, double score, const json_t *interval)
+{
     if (isnan(score)) {
         cdu_text_put(out, "<td>&ndash;</td>");
         return;
@@ -103,7 +109,11 @@ void cdu_page_score(cdu_text *out, double score)
     double share = score < 0.6 ? score / 0.6 : (score - 0.6) / 0.4;
     int color[3];
     for (int k = 0; k < 3; k++) color[k] = (int)lround(a[k] + share * (b[k] - a[k]));
-    cdu_text_print(out, "<td style=\"background:#%02x%02x%02x\">%.3f</td>", color[0], color[1], color[2], score);
+    cdu_text_print(out, "<td style=\"background:#%02x%02x%02x\">%.3f", color[0], color[1], color[2], score);
+    if (json_array_size(interval) == 2)
+        cdu_text_print(out, "<br><small>%.3f to %.3f</small>", json_number_value(json_array_get(interval, 0)),
+                       json_number_value(json_array_get(interval, 1)));
+    cdu_text_put(out, "</td>");
 }
 
 void cdu_page_grouped(char out[40], double count)

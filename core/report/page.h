@@ -18,6 +18,8 @@ void cdu_page_table_end(cdu_text *out);
 void cdu_page_words(cdu_text *out, const char *words);
 void cdu_page_number(cdu_text *out, double number);
 void cdu_page_score(cdu_text *out, double score);
+/* The same with an interval below it, where there is one. */
+void cdu_page_score_interval(cdu_text *out, double score, const json_t *interval);
 void cdu_page_count(cdu_text *out, double count);
 /* A cell with a class's name behind a square of its colour. */
 void cdu_page_class(cdu_text *out, const cdu_run_record *run, uint32_t class_value);

@@ -229,6 +229,16 @@ static cdu_status write_tile(const char *folder, const char *name, const char *k
     return CDU_OK;
 }
 
+/* Where there are few tiles the worst are among the best too. */
+static bool is_kept_as_best(const cdu_gallery *gallery, const cdu_gallery_tile *tile)
+{
+    for (uint32_t i = 0; i < gallery->counts[0]; i++) {
+        const cdu_gallery_tile *best = &gallery->kept[0][i];
+        if (best->slide == tile->slide && best->x == tile->x && best->y == tile->y) return true;
+    }
+    return false;
+}
+
 static cdu_status write_tiles(const char *folder, const cdu_scores_about *about, const cdu_gallery *gallery, json_t *list, cdu_error *error)
 {
     static const char *const kinds[CDU_GALLERY_KINDS] = {"best", "worst"};
@@ -238,6 +248,7 @@ static cdu_status write_tiles(const char *folder, const cdu_scores_about *about,
     CDU_TRY(cdu_folder_create(path, error));
     for (int kind = 0; kind < CDU_GALLERY_KINDS; kind++)
         for (uint32_t i = 0; i < gallery->counts[kind]; i++) {
+            if (kind && is_kept_as_best(gallery, &gallery->kept[kind][i])) continue;
             snprintf(name, sizeof name, "evaluation-%s-tiles/%s-%u", about->split, kinds[kind], i + 1);
             CDU_TRY(write_tile(folder, name, kinds[kind], about->study, &gallery->kept[kind][i], list, error));
         }

@@ -351,6 +351,17 @@ void cdu_run_setting(const cdu_run_record *run, const char *section, const char 
         if (!strcmp(walk.section, section) && !strcmp(walk.key, key)) snprintf(out, size, "%s", walk.value);
 }
 
+bool cdu_run_setting_at(const cdu_run_record *run, size_t n, char section[48], char key[64], char value[256])
+{
+    yaml_walk walk = {.at = run->study ? run->study : ""};
+    for (size_t i = 0; i <= n; i++)
+        if (!next_setting(&walk)) return false;
+    snprintf(section, 48, "%s", walk.section);
+    snprintf(key, 64, "%s", walk.key);
+    snprintf(value, 256, "%s", walk.value);
+    return true;
+}
+
 void cdu_section_settings(cdu_text *out, const cdu_run_record *run)
 {
     yaml_walk walk = {.at = run->study};
@@ -361,11 +372,12 @@ void cdu_section_settings(cdu_text *out, const cdu_run_record *run)
         cdu_text_put_escaped(out, run->command);
         cdu_text_put(out, "</pre>\n");
     }
-    cdu_text_put(out, "<div class=\"scroll\"><table>\n");
+    cdu_text_put(out, "<div class=\"settings\">\n");
     while (next_setting(&walk)) {
         if (strcmp(section, walk.section)) {
+            if (section[0]) cdu_page_table_end(out);
             snprintf(section, sizeof section, "%s", walk.section);
-            cdu_text_put(out, "<tr><th colspan=\"2\">");
+            cdu_text_put(out, "<div class=\"scroll\"><table>\n<tr><th colspan=\"2\">");
             cdu_text_put_escaped(out, section);
             cdu_text_put(out, "</th></tr>\n");
         }
@@ -374,7 +386,8 @@ void cdu_section_settings(cdu_text *out, const cdu_run_record *run)
         cdu_page_words(out, walk.value);
         cdu_text_put(out, "</tr>\n");
     }
-    cdu_page_table_end(out);
+    if (section[0]) cdu_page_table_end(out);
+    cdu_text_put(out, "</div>\n");
     cdu_text_put(out, "<details><summary>study.yaml, as it can be trained again</summary>\n<pre>");
     cdu_text_put_escaped(out, run->study);
     cdu_text_put(out, "</pre></details>\n");

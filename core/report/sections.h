@@ -16,5 +16,7 @@ cdu_run_times cdu_run_times_of(const cdu_run_record *run);
 
 /* A setting's value as study.yaml has it ("model", "width"), or "" where it is not there. */
 void cdu_run_setting(const cdu_run_record *run, const char *section, const char *key, char *out, size_t size);
+/* The n-th setting of study.yaml; false where there are no more. */
+bool cdu_run_setting_at(const cdu_run_record *run, size_t n, char section[48], char key[64], char value[256]);
 
 #endif

@@ -58,7 +58,7 @@ static void put_list(writer *w, char *const *list, size_t count)
 static void put_number(writer *w, double value)
 {
     char text[40];
-    for (int digits = 1; digits <= 17; digits++) {
+    for (int digits = 6; digits <= 17; digits++) {
         snprintf(text, sizeof text, "%.*g", digits, value);
         if (strtod(text, NULL) == value) break;
     }

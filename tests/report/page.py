@@ -261,6 +261,39 @@ def check_faults(run, folder):
     expect("has not ended" in text and "best-1-slide.png is missing" in text, "a run that goes on")
 
 
+def check_compare(run, folder, device):
+    """Two runs in one page; runs of other classes, label maps and a run alone are refused."""
+    run("train", "study.yaml", "--out", "second", "--seed", "5", "--epochs", "4", *device)
+    run("compare", "run", "second", "--out", "both.html")
+    text, page = read_page(f"{folder}/both.html")
+    expect(page.svgs == 2 + len(CLASSES) and "run and second" in text, f"{page.svgs} charts of two runs")
+    expect(["train: seed", "1", "5"] in page.rows and ["train: epochs", "6", "4"] in page.rows, "settings that differ are not shown")
+    expect(not any(row[:1] == ["train: batch"] for row in page.rows), "a setting that is the same is shown")
+    for name in ("run", "second"):
+        with open(f"{folder}/{name}/evaluation-validation.json") as file:
+            scores = json.load(file)
+        wanted = [f"{c['f1']:.3f}" for c in scores["classes"]] + [f"{scores['macro']['f1']:.3f}"]
+        expect(any(row[0] == name and row[1:1 + len(wanted)] == wanted for row in page.rows), f"the page lacks the scores of {name}: {wanted}")
+        _, validations = read_log(f"{folder}/{name}/log.csv")
+        with open(f"{folder}/both.csv", newline="") as file:
+            rows = [r for r in csv.DictReader(file) if r["run"] == name and r["macro F1"]]
+        expect([r["macro F1"] for r in rows] == [v["macro F1"] for v in validations], f"both.csv has other validations of {name}")
+    paths = xml.etree.ElementTree.parse(f"{folder}/both-f1.svg").getroot().findall("{http://www.w3.org/2000/svg}path")
+    dotted = [p for p in paths if p.get("stroke-dasharray") and p.get("d")]
+    expect(len(dotted) == len(CLASSES), f"{len(dotted)} dotted lines: the first run's classes are expected so")
+    os.makedirs(f"{folder}/others")
+    make_study(f"{folder}/others", classes=("Ground", "Muscle", "Tumor, solid"))
+    run("train", "others/study.yaml", "--out", "foreign", *device)
+    line = run("compare", "run", "foreign", "--out", "never.html", code=65)
+    expect("Tissue" in line and "Muscle" in line and line.count("\n") == 1, f"other classes: {line}")
+    expect(not os.path.exists(f"{folder}/never.html"), "runs of other classes were compared")
+    expect("'cdunet agree'" in run("compare", "a.tif", "b.tif", code=2), "label maps are not sent to agree")
+    expect("'cdunet report'" in run("compare", "run", code=2), "one run is compared with nothing")
+    shutil.copytree(f"{folder}/run", f"{folder}/others/run")
+    run("compare", "run", "others/run", "--out", "same.html")
+    expect("others/run" in read_page(f"{folder}/same.html")[0], "two runs of one name are not told apart")
+
+
 def main():
     program, folder = os.path.abspath(sys.argv[1]), sys.argv[2]
     shutil.rmtree(folder, ignore_errors=True)
@@ -284,6 +317,7 @@ def main():
     check_curves(f"{folder}/run", steps, validations)
     check_events(f"{folder}/run", steps, validations)
     check_faults(run, folder)
+    check_compare(run, folder, device)
     print(f"{checked} checks")
 
 
