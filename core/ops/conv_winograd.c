@@ -8,8 +8,8 @@
 
 enum {
     PLACES = 36,                    /* of a tile in the domain */
-    LOCAL_BUDGET = 512 << 10,       /* bytes of a group's tiles: half of a level-2 cache, or less */
-    WEIGHTS_AGAIN = 8 << 20,        /* bytes of transformed weights that may be read again for every group */
+    LOCAL_BUDGET = 512 << 10,       /* bytes of a group's tiles in a weight gradient: half of a level-2 cache, or less */
+    WEIGHTS_AGAIN = 48 << 20,       /* bytes of transformed weights that may be read again for every group */
     CHUNK_BYTES = 4 << 20,          /* of V, or of a part of U, on its way through memory */
     SLOTS = 32,                     /* sums of a fused weight gradient */
     RUN = 128,                      /* tiles after which a sum starts anew */
@@ -60,7 +60,7 @@ static bool takes_fused(const cdu_device_info *device, const blocks *b, const cd
     if (choice->setting[FUSED]) return choice->setting[FUSED] == TOGETHER;
     uint64_t weights = 4ull * PLACES * b->in_blocks * b->ib * b->out_blocks * b->nv * b->vw;
     uint64_t bytes = fused_bytes(b, fused_tiles(b, choice));
-    return weights <= WEIGHTS_AGAIN && bytes <= LOCAL_BUDGET && bytes <= device->local_bytes;
+    return weights <= WEIGHTS_AGAIN && bytes <= device->local_bytes;    /* PoCL says what the level-2 cache holds */
 }
 
 static void define_blocks(cdu_draft *draft, const blocks *b)
