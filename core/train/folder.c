@@ -29,7 +29,7 @@ static cdu_status refuse_old_run(const char *folder, cdu_error *error)
 /* What a killed run had begun to write: it would never be removed. Called with the lock; others may write reports here, so only our own. */
 static void clear_begun(const char *folder)
 {
-    static const char *const names[] = {"checkpoint", "model.safetensors", "log.csv", "study.yaml", "command.txt"};
+    static const char *const names[] = {"checkpoint", "model.safetensors", "log.csv", "study.yaml", "command.txt", "run.json"};
     DIR *open_folder = opendir(folder);
     if (!open_folder) return;
     for (struct dirent *entry; (entry = readdir(open_folder));) {

@@ -434,6 +434,7 @@ static bool validation_is_due(const run *r, bool ending)
 static cdu_status loop(run *r, cdu_error *error)
 {
     for (;;) {
+        if (!cdu_saver_busy(r->saver)) CDU_TRY(cdu_saver_wait(r->saver, error)); /* a full disk is told at the next step */
         bool out_of_time = r->options->seconds > 0 && r->train_seconds >= r->options->seconds;
         bool ending = r->state.step >= r->last_step || out_of_time;
         bool due = validation_is_due(r, ending);
