@@ -54,8 +54,8 @@ typedef struct cdu_lowering cdu_lowering;
 
 /* What an operator is: one const struct a file of core/ops.
  * infer checks the inputs and declares outputs, parameters, states and saved values. forward and backward append steps through
- * lowering.h and run nothing. cheap: forward may be lowered again in the backward pass, instead of storing its output
- * (cdu_lowering_again tells). loss: backward starts here, without a gradient of its output. backward may be null: no gradient
+ * lowering.h and run nothing; several lowerings of one graph may go on at once, on threads of their own. cheap: forward may be
+ * lowered again in the backward pass, instead of storing its output (cdu_lowering_again tells). loss: backward starts here, without a gradient of its output. backward may be null: no gradient
  * passes. */
 typedef enum { CDU_RELU_NONE, CDU_RELU_BEFORE, CDU_RELU_BEHIND } cdu_relu_place;
 
