@@ -146,6 +146,16 @@ static cdu_status compare(comparison *c, bench_report *report, cdu_error *error)
     return CDU_OK;
 }
 
+/* The environment that ./dev bench makes, where it is there. */
+static const char *default_python(char path[4096])
+{
+    const char *own = getenv("CDUNET_PEERS_CACHE"), *shared = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    if (own && *own) snprintf(path, 4096, "%s/venv/bin/python", own);
+    else if (shared && *shared) snprintf(path, 4096, "%s/cdunet-peers/venv/bin/python", shared);
+    else snprintf(path, 4096, "%s/.cache/cdunet-peers/venv/bin/python", home ? home : "");
+    return access(path, X_OK) == 0 ? path : "python3";
+}
+
 static cdu_status run(comparison *c, const char *const *devices, cdu_error *error)
 {
     bench_report report;
@@ -182,6 +192,8 @@ cdu_status bench_cmd_compare(int argc, char **argv, cdu_error *error)
     if (done) return CDU_OK;
     if (s.only && strcmp(s.only, "step") != 0 && strcmp(s.only, "infer") != 0)
         return cdu_fail(error, CDU_USAGE, "compare: --only step or --only infer, not '%s'", s.only);
+    char python[4096];
+    if (!s.python_given) s.python = default_python(python);
     c = (comparison){.settings = &s, .peer = peer};
     if (peer) {
         char script[4096];

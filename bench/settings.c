@@ -28,8 +28,8 @@ cdu_status bench_settings_parse(bench_settings *s, unsigned takes, const char *r
          .help = "folder of recorded results"}},
         {BENCH_TAKES_PEERS, {.name = "peers", .type = CDU_OPTION_TEXT, .value = &s->peers, .argument = "DIR", .fallback = "bench/peers",
          .help = "folder of the peers' scripts"}},
-        {BENCH_TAKES_PEERS, {.name = "python", .type = CDU_OPTION_TEXT, .value = &s->python, .argument = "PROGRAM", .fallback = "python3",
-         .help = "Python in which the peer is installed"}},
+        {BENCH_TAKES_PEERS, {.name = "python", .type = CDU_OPTION_TEXT, .value = &s->python, .argument = "PROGRAM",
+         .given = &s->python_given, .help = "Python in which the peer is installed; default: that of ./dev bench, else python3"}},
         {~0u, {.name = "json", .type = CDU_OPTION_FLAG, .value = &json, .help = "print JSON"}},
         {~0u, {.name = "csv", .type = CDU_OPTION_FLAG, .value = &csv, .help = "print CSV"}},
     };

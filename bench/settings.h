@@ -8,7 +8,7 @@
 typedef struct {
     const char *device, *only, *case_name, *results, *peers, *python;
     uint64_t repeats, size, batch, width;
-    bool exact, layers, here;
+    bool exact, layers, here, python_given;
     bench_form form;
 } bench_settings;
 
