@@ -426,7 +426,7 @@ void cdu_section_machine(cdu_text *out, const cdu_run_record *run)
 {
     char words[64];
     cdu_page_heading(out, "Time, memory, device");
-    cdu_text_put(out, "<div class=\"scroll\"><table>\n");
+    cdu_text_put(out, "<div class=\"settings\"><div class=\"scroll\"><table>\n");
     if (run->has_log) {
         cdu_run_times times = cdu_run_times_of(run);
         cdu_page_duration(words, times.training);
@@ -453,4 +453,5 @@ void cdu_section_machine(cdu_text *out, const cdu_run_record *run)
         put_row(out, "driver", text_of(device, "driver"));
     }
     cdu_page_table_end(out);
+    cdu_text_put(out, "</div>\n");
 }
