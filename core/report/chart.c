@@ -45,7 +45,7 @@ void cdu_chart_color(const uint8_t color[3], char out[8])
 /* About five round ticks that cover the range. */
 static axis round_axis(double low, double high, bool whole)
 {
-    if (!(high > low)) high = low + (low != 0 ? fabs(low) : 1);
+    if (!(high - low > 1e-100)) high = low + (low != 0 ? fabs(low) : 1);
     double raw = (high - low) / 5, power = pow(10, floor(log10(raw))), share = raw / power;
     double step = power * (share <= 1 ? 1 : share <= 2 ? 2 : share <= 5 ? 5 : 10);
     if (whole && step < 1) step = 1;

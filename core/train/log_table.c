@@ -98,7 +98,9 @@ static cdu_status read_heads(reader *r, cdu_log_table *out, cdu_error *error)
 static cdu_status wrong_field(const reader *r, uint32_t column, cdu_error *error)
 {
     char what[160];
-    snprintf(what, sizeof what, "column %u holds '%.60s', which is no number that can stand there", column + 1, r->fields[column]);
+    int used = snprintf(what, sizeof what, "column %u holds '%.60s', which is no number that can stand there", column + 1, r->fields[column]);
+    for (int i = 0; i < used; i++) /* a damaged file may hold anything */
+        if ((unsigned char)what[i] < ' ' || (unsigned char)what[i] > '~') what[i] = '?';
     return bad_row(r, what, error);
 }
 
@@ -111,7 +113,7 @@ static cdu_status take_numbers(const reader *r, double numbers[OTHER], cdu_error
         char *end;
         if (r->kinds[i] == OTHER || !*field) continue;
         double x = strtod(field, &end);
-        if (*end || !isfinite(x)) return wrong_field(r, i, error);
+        if (*end || !(fabs(x) < 1e100)) return wrong_field(r, i, error);
         bool count = r->kinds[i] == STEP || r->kinds[i] == EPOCH, share = r->kinds[i] == MACRO || r->kinds[i] >= CLASS;
         if (count && (x < 0 || x != floor(x) || x > 9e15)) return wrong_field(r, i, error);
         if (share && (x < 0 || x > 1)) return wrong_field(r, i, error);

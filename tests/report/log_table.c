@@ -67,6 +67,8 @@ Test(log_table, damage_is_named_with_its_line)
         {HEAD "1,1,x,0.1,1,0,,,\n", "log.csv:2: column 3 holds 'x'"},
         {HEAD "1,1,nan,0.1,1,0,,,\n", "log.csv:2: column 3 holds 'nan'"},
         {HEAD "1,1,0.5,0.1,1,0,,,\n1,1,0.5,0.1,1,0,,,\n", "log.csv:3: the step is not behind"},
+        {HEAD "1,1,1e200,0.1,1,0,,,\n", "log.csv:2: column 3 holds '1e200'"},
+        {HEAD "1,1,\x1b[2J,0.1,1,0,,,\n", "log.csv:2: column 3 holds '?[2J'"},
         {HEAD "-1,1,0.5,0.1,1,0,,,\n", "log.csv:2: column 1 holds '-1'"},
         {HEAD "1.5,1,0.5,0.1,1,0,,,\n", "log.csv:2: column 1"},
         {HEAD ",1,0.5,0.1,1,0,,,\n", "log.csv:2: step and epoch are needed"},
