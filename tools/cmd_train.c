@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cdunet/log.h"
 #include "cdunet/train.h"
 #include "core/base/file.h"
 #include "core/base/memory.h"
@@ -81,6 +82,11 @@ static cdu_status report(const cdu_train_options *o, const cdu_train_result *res
     bool by_steps = o->max_steps && result->steps >= o->max_steps; /* ends without a validation */
     cdu_status status = CDU_OK;
     if (result->best_f1 >= 0 && !by_steps) status = score(o, error);
+    if (status == CDU_BAD_DATA) { /* slides that training could do without */
+        cdu_log(CDU_LOG_WARNING, "%s; the report has no scores", error->words);
+        status = CDU_OK;
+        *error = (cdu_error){0};
+    }
     if (status == CDU_OK) status = cdu_report_write(o->folder, error);
     if (status != CDU_OK) return cdu_error_prefix(error, "the training is done and its model is whole; its report is not");
     printf("%s/report.html\n", o->folder);

@@ -79,6 +79,7 @@ fi
 
 say "done in $((SECONDS - began)) seconds"
 echo "F1 per class:      demo/evaluate.txt"
+echo "the report:        demo/run/report.html"
 echo "look at:           demo/overview.png"
 echo "label maps:        demo/*-opencl.tif, demo/*-vulkan.tif; polygons for QuPath beside them"
 echo "the model:         demo/run/model.safetensors (PyTorch's safetensors reads it)"

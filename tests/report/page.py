@@ -294,6 +294,24 @@ def check_compare(run, folder, device):
     expect("others/run" in read_page(f"{folder}/same.html")[0], "two runs of one name are not told apart")
 
 
+def check_unreadable(run, folder, device):
+    """Validation slides that cannot be read: the training ends well, and the page names them."""
+    os.makedirs(f"{folder}/cut")
+    make_study(f"{folder}/cut")
+    with open(f"{folder}/cut/slides.csv") as file:
+        table = file.read()
+    with open(f"{folder}/cut/slides.csv", "w") as file:
+        file.write(table.replace("CEA,d,test", "CEA,d,validation"))
+    for number, words in ((4, "Not scored, could not be read: slide4.png"), (1, "Training")):
+        with open(f"{folder}/cut/slide{number}.png", "r+b") as file:
+            file.truncate(2000)
+        run("train", "cut/study.yaml", "--out", f"cut-{number}", *device)
+        expect(words in read_page(f"{folder}/cut-{number}/report.html")[0], f"the page of a study with slide {number} cut lacks '{words}'")
+    expect(not os.path.exists(f"{folder}/cut-1/evaluation-validation.json"), "scores of no slide were written")
+    line = run("evaluate", "cut/study.yaml", "--model", "cut-4/model.safetensors", "--split", "validation", *device, code=65)
+    expect("slide1.png" in line, f"evaluate takes a slide that cannot be read: {line}")
+
+
 def main():
     program, folder = os.path.abspath(sys.argv[1]), sys.argv[2]
     shutil.rmtree(folder, ignore_errors=True)
@@ -318,6 +336,7 @@ def main():
     check_events(f"{folder}/run", steps, validations)
     check_faults(run, folder)
     check_compare(run, folder, device)
+    check_unreadable(run, folder, device)
     print(f"{checked} checks")
 
 
