@@ -8,7 +8,7 @@
 #include "core/base/memory.h"
 #include "shaders/shaders.h"
 
-enum { GROUP = 64, ITEMS = 16384, COPY_BYTES = 64 << 20, LOCAL_FLOATS = 4096, LEAST_NANOSECONDS = 8000000, MOST_ROUNDS = 1 << 20 };
+enum { GROUP = 64, ITEMS = 16384, COPY_BYTES = 64 << 20, LOCAL_FLOATS = 4096, LEAST_NANOSECONDS = 8000000, MOST_ROUNDS = 1 << 20, RUNS = 3 };
 
 typedef struct {
     const char *name, *kernel, *unit;
@@ -139,8 +139,12 @@ cdu_status bench_limits_sample(bench_limits *l, cdu_error *error)
 {
     for (int i = 0; i < BENCH_LIMITS; i++) {
         limit *m = &l->limits[i];
-        uint64_t ns = 0;
-        CDU_TRY(run(l, m, &ns, error));
+        uint64_t ns = UINT64_MAX;
+        for (int r = 0; r < RUNS; r++) {
+            uint64_t now = 0;
+            CDU_TRY(run(l, m, &now, error));
+            if (now < ns) ns = now;
+        }
         CDU_TRY(cdu_grow(&m->samples, &m->capacity, m->count + 1, sizeof *m->samples, error));
         m->samples[m->count++] = m->per_round * (i == BENCH_COPY ? 1 : m->step.param[0]) / (double)ns;
     }

@@ -11,7 +11,7 @@ typedef enum { BENCH_MULTIPLY_ADD, BENCH_COPY, BENCH_LOCAL, BENCH_LIMITS } bench
 /* The device must have been opened timed and must outlive the limits. Samples each limit once, for nothing, to warm up. */
 cdu_status bench_limits_open(const cdu_gpu *, bench_limits **, cdu_error *);
 void bench_limits_close(bench_limits *);
-/* One sample of each limit; about 50 ms. */
+/* One sample of each limit, the fastest of three runs, since a limit is what can be; about 100 ms. */
 cdu_status bench_limits_sample(bench_limits *, cdu_error *);
 /* Of all samples so far: GFLOP/s, or GB/s read and written. */
 bench_spread bench_limits_of(const bench_limits *, bench_limit);
