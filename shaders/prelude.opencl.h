@@ -88,6 +88,15 @@ typedef float4 f4;
 /* x where it is not <= 0, else 0: NaN stays NaN; g where y is not <= 0, else 0 */
 #define RELUV(x) GATEV(x, x)
 #define GATEV(y, g) select((g), (vf)(0.0f), (y) <= (vf)(0.0f))
+#define POSITIVE(v, zero) select((v), (zero), (v) <= (zero))
+/* NORMALIZED: a value is normalized where it is read, as batch_norm_apply does it: 1 plainly, 2 its positive part, 3 with ReLU behind */
+#if NORMALIZED == 2
+#define NORM(v, mean, scale, shift, zero) MADV(POSITIVE(v, zero) - (mean), scale, shift)
+#elif NORMALIZED == 3
+#define NORM(v, mean, scale, shift, zero) POSITIVE(MADV((v) - (mean), scale, shift), zero)
+#else
+#define NORM(v, mean, scale, shift, zero) MADV((v) - (mean), scale, shift)
+#endif
 /* masks, one a lane: b > a or b is NaN; a == b; a where the mask holds, else b */
 #define MASK vi
 #define LARGER_OR_NAN(a, b) (((b) > (a)) | ((JOIN(as_int, VW)(b) & 0x7fffffff) > 0x7f800000))

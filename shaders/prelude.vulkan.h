@@ -65,6 +65,15 @@
 #define FLOORV(x) floor(x)
 #define RELUV(x) GATEV(x, x)
 #define GATEV(y, g) mix((g), vec4(0.0f), lessThanEqual((y), vec4(0.0f)))
+#define POSITIVE(v, zero) RELUV(v)
+/* NORMALIZED: a value is normalized where it is read, as batch_norm_apply does it: 1 plainly, 2 its positive part, 3 with ReLU behind */
+#if NORMALIZED == 2
+#define NORM(v, mean, scale, shift, zero) MADV(POSITIVE(v, zero) - (mean), scale, shift)
+#elif NORMALIZED == 3
+#define NORM(v, mean, scale, shift, zero) POSITIVE(MADV((v) - (mean), scale, shift), zero)
+#else
+#define NORM(v, mean, scale, shift, zero) MADV((v) - (mean), scale, shift)
+#endif
 #define MASK bvec4
 #define LARGER_OR_NAN(a, b) larger_or_nan_(a, b)
 #define EQUALV(a, b) equal(a, b)

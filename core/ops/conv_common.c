@@ -23,6 +23,13 @@ void cdu_conv_channel_params(cdu_draft *draft, const cdu_layout *layout, uint64_
     cdu_draft_param(draft, (uint32_t)step);
 }
 
+void cdu_conv_use_norm(cdu_draft *draft, const cdu_normalized *norm)
+{
+    if (norm->saved == CDU_NO_TENSOR) return;
+    cdu_draft_define(draft, "NORMALIZED", 1 + norm->relu);
+    cdu_draft_use(draft, norm->saved, CDU_READ, 0, 0);
+}
+
 void cdu_conv_words(cdu_draft *draft, const uint32_t *words, size_t count)
 {
     for (size_t i = 0; i < count; i++) cdu_draft_param(draft, words[i]);

@@ -34,7 +34,8 @@ typedef struct {
     cdu_conv_window window;
     cdu_tensor x, d, weight, bias;
     bool add_weight, add_bias, bias_of_x;
-    cdu_normalized norm;    /* as above */
+    cdu_normalized norm;    /* as above; with norm_of_d of d instead, which it repeats */
+    bool norm_of_d;
 } cdu_conv_gradient;
 cdu_status cdu_conv_append_gradient(cdu_lowering *, const cdu_node *, const cdu_conv_gradient *, cdu_error *);
 
@@ -65,6 +66,8 @@ cdu_status cdu_conv_append_epilogue(cdu_lowering *, const cdu_node *, const cdu_
 cdu_status cdu_conv_append_unpack(cdu_lowering *, const cdu_node *, const cdu_conv_gradient *, const cdu_conv_blocks *,
                                   const cdu_conv_packing *, cdu_tensor partial, uint64_t slot_floats, uint32_t slots, uint32_t bias_parts,
                                   cdu_error *);
+/* NORMALIZED, and `saved` as the next binding, where there is a normalization. */
+void cdu_conv_use_norm(cdu_draft *, const cdu_normalized *);
 void cdu_conv_words(cdu_draft *, const uint32_t *words, size_t count);
 #define CDU_CONV_WORDS(draft, ...) \
     cdu_conv_words((draft), (const uint32_t[]){__VA_ARGS__}, sizeof((const uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t))

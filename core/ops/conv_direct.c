@@ -67,11 +67,11 @@ static tiling choose_tiling(const cdu_device_info *device, const cdu_conv_window
 }
 
 static void sum_params(cdu_draft *draft, const cdu_layout *x, const cdu_layout *y, const cdu_conv_blocks *b, const tiling *t, uint32_t h, uint32_t w,
-                       uint64_t bias_at, uint32_t first_image, bool biased)
+                       uint64_t bias_at, uint32_t first_image, bool biased, uint32_t saved_row)
 {
     CDU_CONV_WORDS(draft, b->in_blocks, b->out_blocks, h, w, x->shape.h, x->shape.w, x->pitch / b->ib, x->offset / b->ib,
                         y->shape.h, y->shape.w, y->pitch / b->vw, y->offset / b->vw, (uint32_t)(bias_at / b->vw), y->lanes / b->vw,
-                        first_image, biased, t->th, t->tw, t->chunk);
+                        first_image, biased, t->th, t->tw, t->chunk, saved_row);
 }
 
 static cdu_status append_main(cdu_lowering *l, const cdu_node *node, const char *pass, const cdu_conv_sum *sum, const cdu_conv_blocks *b,
@@ -107,7 +107,8 @@ static cdu_status append_main(cdu_lowering *l, const cdu_node *node, const char 
         cdu_draft_use(&draft, sum->x, CDU_READ, n0, n1);
         cdu_draft_use(&draft, packed, CDU_READ, 0, 0);
         cdu_draft_use(&draft, sum->y, sum->accumulate || t.chunk < b->in_blocks ? CDU_READ | CDU_WRITE : CDU_WRITE, n0, n1);
-        sum_params(&draft, x, y, b, &t, h, w, order->weights, first, sum->bias != CDU_NO_TENSOR);
+        cdu_conv_use_norm(&draft, &sum->norm);
+        sum_params(&draft, x, y, b, &t, h, w, order->weights, first, sum->bias != CDU_NO_TENSOR, sum->norm.row_lanes / b->ib);
         double pixels = (double)images * h * w;
         draft.flops = 2.0 * pixels * order->taps * x->shape.c * y->shape.c;
         draft.bytes = 4.0 * images * ((double)x->shape.h * x->shape.w * x->lanes +
@@ -196,10 +197,13 @@ static cdu_status append_partial(cdu_lowering *l, const cdu_node *node, const cd
     cdu_draft_use(&draft, g->x, CDU_READ, n0, n1);
     cdu_draft_use(&draft, g->d, CDU_READ, n0, n1);
     cdu_draft_use(&draft, partial, CDU_WRITE, 0, 0);
+    cdu_conv_use_norm(&draft, &g->norm);
+    if (g->norm_of_d) cdu_draft_define(&draft, "NORM_D", 1);
     uint32_t tiles = (n1 - n0) * c->tiles_x * c->tiles_y;
     CDU_CONV_WORDS(&draft, b->in_blocks, b->out_blocks, d->shape.h, d->shape.w, x->shape.h, x->shape.w, x->pitch / b->ib, x->offset / b->ib,
                         d->pitch / b->vw, d->offset / b->vw, tiles, c->tiles_a_slot, c->tiles_x, c->tiles_y, first_slot, slots,
-                        (uint32_t)(slot_floats / b->vw), (uint32_t)(order->weights / b->vw), x->lanes / b->vw, c->th, c->tw);
+                        (uint32_t)(slot_floats / b->vw), (uint32_t)(order->weights / b->vw), x->lanes / b->vw, c->th, c->tw,
+                   g->norm.row_lanes / (g->norm_of_d ? b->vw : b->ib));
     double pixels = (double)(n1 - n0) * d->shape.h * d->shape.w;
     draft.flops = pixels * (2.0 * order->taps * x->shape.c * d->shape.c + (g->bias_of_x ? order->taps * x->shape.c : d->shape.c));
     draft.bytes = 4.0 * (n1 - n0) * ((double)x->shape.h * x->shape.w * x->lanes + (double)d->shape.h * d->shape.w * d->lanes) +
@@ -252,5 +256,5 @@ static uint32_t candidates(const cdu_device_info *device, const cdu_conv_problem
     return 1;
 }
 
-const cdu_conv_variant cdu_conv_direct = {.name = "direct", .fits = always, .preferred = preferred, .candidates = candidates,
+const cdu_conv_variant cdu_conv_direct = {.name = "direct", .normalizes = true, .fits = always, .preferred = preferred, .candidates = candidates,
                                           .sum = direct_sum, .gradient = direct_gradient};

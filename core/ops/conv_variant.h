@@ -26,7 +26,7 @@ typedef struct {
 
 typedef struct {
     const char *name;
-    bool normalizes;                        /* can normalize x where it reads it (cdu_normalized), and offers moments of y */
+    bool normalizes;                        /* on CPUs: can normalize what it reads (cdu_normalized) */
     bool approximate;                       /* rounds in another domain: Winograd */
     const char *setting[CDU_SETTINGS];      /* names, for tune packs and logs; null behind the last */
     /* Whether the device and the shape allow it with these settings. */

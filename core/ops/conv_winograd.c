@@ -87,13 +87,6 @@ typedef struct {
     uint32_t part_rows;
 } sum_steps;
 
-static void use_norm(cdu_draft *draft, const cdu_normalized *norm)
-{
-    if (norm->saved == CDU_NO_TENSOR) return;
-    cdu_draft_define(draft, "NORMALIZED", 1 + norm->relu);
-    cdu_draft_use(draft, norm->saved, CDU_READ, 0, 0);
-}
-
 /* Rows of moments that a step with so many groups adds. */
 static void use_moments(cdu_draft *draft, const sum_steps *s)
 {
@@ -171,7 +164,7 @@ static cdu_status append_fused(const sum_steps *s, uint32_t tiles_a_group, uint3
     cdu_draft_use(&draft, s->sum->x, CDU_READ, n0, n1);
     cdu_draft_use(&draft, s->packed, CDU_READ, 0, 0);
     cdu_draft_use(&draft, s->sum->y, s->sum->accumulate ? CDU_READ | CDU_WRITE : CDU_WRITE, n0, n1);
-    use_norm(&draft, &s->sum->norm);
+    cdu_conv_use_norm(&draft, &s->sum->norm);
     if (s->part != CDU_NO_TENSOR) cdu_draft_define(&draft, "MOMENTS_AT", draft.uses);
     use_moments(&draft, s);
     sum_params(&draft, s, tiles, 0, tiles, tiles, v_step, m_step, 0, b->out_blocks);
@@ -207,7 +200,7 @@ static cdu_status append_input(const sum_steps *s, const chunking *c, uint32_t n
     cdu_draft_groups(&draft, cdu_ceil_div(c->slots, 2), 1, 1, 1, 1, 1);
     cdu_draft_use(&draft, s->sum->x, CDU_READ, n0, n1);
     cdu_draft_use(&draft, s->v, CDU_WRITE, 0, 0);
-    use_norm(&draft, &s->sum->norm);
+    cdu_conv_use_norm(&draft, &s->sum->norm);
     sum_params(&draft, s, tiles, first, chunk, c->slots, c->v_step, c->m_step, 0, s->b.out_blocks);
     draft.bytes = 4.0 * chunk * (16 + PLACES) * s->x.lanes;
     return cdu_append(s->l, &draft, error);
@@ -384,7 +377,7 @@ static cdu_status append_gradient_fused(gradient_steps *s, uint32_t tiles_at_onc
         cdu_draft_use(&draft, s->g->x, CDU_READ, n0, n1);
         cdu_draft_use(&draft, s->g->d, CDU_READ, n0, n1);
         cdu_draft_use(&draft, s->partial, first ? CDU_READ | CDU_WRITE : CDU_WRITE, 0, 0);
-        use_norm(&draft, &s->g->norm);
+        cdu_conv_use_norm(&draft, &s->g->norm);
         gradient_params(&draft, s, (n1 - n0) * an_image, 0, tiles_at_once, first);
         double pixels = (double)(n1 - n0) * s->d.shape.h * s->d.shape.w;
         draft.flops = gradient_flops(s, pixels);
@@ -405,7 +398,7 @@ static cdu_status append_transforms(const gradient_steps *s, uint32_t n0, uint32
     cdu_draft_groups(&draft, cdu_ceil_div(chunk, 2), 1, 1, 1, 1, 1);
     cdu_draft_use(&draft, s->g->x, CDU_READ, n0, n1);
     cdu_draft_use(&draft, s->v, CDU_WRITE, 0, 0);
-    use_norm(&draft, &s->g->norm);
+    cdu_conv_use_norm(&draft, &s->g->norm);
     CDU_CONV_WORDS(&draft, b->in_blocks, b->out_blocks, s->x.shape.h, s->x.shape.w, s->x.pitch / b->ib, s->x.offset / b->ib, 0, 0, s->tiles_x,
            s->tiles_y, tiles, first_tile, chunk, s->slots, 0, s->v_step, 0, 0, 0, 0, 0, 0, s->g->norm.row_lanes / b->ib, 0);
     draft.bytes = 4.0 * chunk * (16 + PLACES) * s->x.lanes;
