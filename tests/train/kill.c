@@ -36,7 +36,7 @@ static pid_t start(const char *run, const char *device, const char *disk)
 {
     char folder[CDU_PATH_LIMIT], mode[64];
     char *words[] = {(char[]){CDUNET_BINARY_DIR "/cdunet"}, (char[]){"train"}, f.study, (char[]){"--out"}, folder, (char[]){"--device"},
-                     strdup(device), (char[]){"--resume"}, (char[]){"--epochs=16"}, NULL};
+                     strdup(device), (char[]){"--resume"}, (char[]){"--epochs=16"}, (char[]){"--no-report"}, NULL};
     char *variables[256] = {(char[]){"LD_PRELOAD=" CDUNET_BINARY_DIR "/libslow_disk.so"}, mode};
     posix_spawn_file_actions_t actions;
     pid_t child;
