@@ -10,7 +10,7 @@ typedef struct cdu_plan cdu_plan;
 /* Appends the steps of a weight update (core/ops/sgd.c); called once, after all gradients are there. */
 typedef cdu_status cdu_update_lowering(cdu_lowering *, cdu_error *);
 
-#define CDU_SPEND 0.02
+#define CDU_SPEND 0.01
 
 typedef struct {
     bool training;                  /* backward too; else forward alone */
