@@ -77,16 +77,19 @@ static cdu_status open_limits(server *s, cdu_error *error)
     return bench_limits_open(&s->gpu, &s->limits, error);
 }
 
+/* The most of some time: threads that slept begin on one processor, and it takes a while until they are apart. */
+static const double LIMITS_SECONDS = 0.8;
+
 static cdu_status run_limits(server *s, json_t *answer, cdu_error *error)
 {
     double began = cdu_seconds();
     bench_limits_close(s->limits);
     s->limits = NULL;
     CDU_TRY(bench_limits_open(&s->gpu, &s->limits, error));
-    CDU_TRY(bench_limits_sample(s->limits, error));
+    while (cdu_seconds() - began < LIMITS_SECONDS) CDU_TRY(bench_limits_sample(s->limits, error));
     json_object_set_new(answer, "seconds", json_real(cdu_seconds() - began));
-    json_object_set_new(answer, "fma_gflops", json_real(bench_limits_of(s->limits, BENCH_MULTIPLY_ADD).median));
-    json_object_set_new(answer, "copy_gbytes", json_real(bench_limits_of(s->limits, BENCH_COPY).median));
+    json_object_set_new(answer, "fma_gflops", json_real(bench_limits_of(s->limits, BENCH_MULTIPLY_ADD).max));
+    json_object_set_new(answer, "copy_gbytes", json_real(bench_limits_of(s->limits, BENCH_COPY).max));
     return CDU_OK;
 }
 
