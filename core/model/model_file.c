@@ -273,7 +273,8 @@ static cdu_status refuse_strangers(const char *path, const cdu_safe_file *file, 
     for (size_t i = 0; i < file->tensor_count; i++) {
         const char *name = file->tensors[i].name;
         size_t length = strlen(name), end = sizeof counter - 1;
-        if (cdu_weights_find(weights, name) || (length > end && !strcmp(name + length - end, counter))) continue;
+        bool of_checkpoint = !strcmp(name, "momentum") && cdu_safe_metadata(file, "run-settings");
+        if (of_checkpoint || cdu_weights_find(weights, name) || (length > end && !strcmp(name + length - end, counter))) continue;
         return cdu_fail(error, CDU_BAD_DATA,
                         "%s: tensor '%.80s' has no place in the network that the settings in its __metadata__ describe", path,
                         name);

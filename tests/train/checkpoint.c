@@ -5,6 +5,7 @@
 
 #include "cdunet/log.h"
 #include "core/base/memory.h"
+#include "core/model/model.h"
 #include "core/train/folder.h"
 #include "core/train/log.h"
 #include "core/train/metrics.h"
@@ -205,4 +206,17 @@ Test(log, rows_that_will_be_done_again_are_dropped, .init = make_folder, .fini =
     cdu_train_log_close(log);
     snprintf(wanted, sizeof wanted, "%s1,1,1.5,0.25,2.0000,0.5000,,,\n2,1,1.25,0.25,2.0000,0.5000,,,\n", head);
     expect_log(wanted);
+}
+
+/* As docs/training.md says: `cdunet evaluate` and `segment` take it. */
+Test(checkpoint, is_a_model_file_too, .init = make_folder, .fini = remove_folder)
+{
+    write_example(7);
+    char path[CDU_PATH_LIMIT];
+    cdu_model_about about;
+    cdu_weights weights;
+    snprintf(path, sizeof path, "%s/checkpoint.safetensors", folder);
+    MUST(cdu_model_read(path, &about, &weights, error));
+    cr_expect_eq(about.tile, 32u);
+    cdu_weights_free(&weights);
 }
