@@ -10,6 +10,7 @@ import argparse, json, os, signal, statistics, subprocess, sys, threading, time
 sys.dont_write_bytecode = True
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 DEBIAN = "/usr/bin/python3"
+ROUND_SECONDS = 0.8
 
 
 class Gone(Exception):
@@ -40,12 +41,16 @@ class Server:
         raise Gone(self.errors[-1].strip() if self.errors else f"{self.name}: ended with code {self.process.returncode}")
 
     def run(self):
+        """One round: work is done again for most of a second, since threads that slept begin on one processor; the first time counts only where there is no other."""
         time.sleep(0.03)  # other programs' threads may still spin
-        self.process.stdin.write("run\n")
-        self.process.stdin.flush()
-        answer = self.read(300)
-        self.answers.append(answer)
-        self.times.append(answer["seconds"])
+        began, answers = time.monotonic(), []
+        while not answers or time.monotonic() - began < ROUND_SECONDS:
+            self.process.stdin.write("run\n")
+            self.process.stdin.flush()
+            answers.append(self.read(300))
+        counted = sorted(answers[1:] or answers, key=lambda a: a["seconds"])
+        self.answers.append(counted[(len(counted) - 1) // 2])
+        self.times.append(self.answers[-1]["seconds"])
 
     def median(self, key="seconds"):
         return statistics.median(a[key] for a in self.answers)
