@@ -9,9 +9,12 @@
 enum {
     ITEMS = 64,                     /* of a group: a subgroup of the widest device, so that its barriers cost little */
     LOCAL_BUDGET = 16 << 10,        /* bytes of a group's tile: four groups at once where there are 64 KiB */
-    FEW_ITEMS = 32 << 10            /* fewer are too few for a large GPU: smaller register tiles */
+    FEW_ITEMS = 32 << 10,           /* fewer are too few for a large GPU: smaller register tiles */
+    RUN = 128,                      /* pixels after which a sum of a weight gradient starts anew */
+    WANTED_GROUPS = 512,            /* of a weight gradient, all slots together */
+    SLOT_BYTES = 64 << 20           /* of all partial sums of a gradient, if it can be */
 };
-enum { ROWS, VECTORS, COLUMNS, CHUNK }; /* settings */
+enum { ROWS, VECTORS, COLUMNS, CHUNK }; /* settings; of a gradient: rows and columns of a tile, CHUNK vectors of input lanes */
 
 /* An item has `rows` pixels of a column times nv vectors of lanes; a group across x down items; kc vectors of input lanes in local memory. */
 typedef struct { uint32_t rows, nv, across, down, kc; } tiling;
@@ -97,6 +100,83 @@ static cdu_status gemm_sum(cdu_lowering *l, const cdu_node *node, const char *pa
     return CDU_OK;
 }
 
+/* A group of a weight gradient: `across` blocks of nv vectors of output lanes, `ins` vectors of input lanes; tiles of th x tw pixels. */
+typedef struct { uint32_t nv, across, ins, th, tw, tiles_x, tiles_y, tiles_a_slot; uint64_t slot_floats; } cutting;
+
+static uint64_t cutting_bytes(uint32_t side, uint32_t stride, const cutting *c)
+{
+    return 16ull * (c->ins * ((c->th - 1) * stride + side) * ((c->tw - 1) * stride + side) + c->across * c->nv * c->th * c->tw);
+}
+
+static cutting choose_cutting(const cdu_conv_problem *p, const cdu_choice *choice, uint64_t weights, uint64_t bias)
+{
+    cutting c = {.nv = p->side > 1 ? 1 : 4, .across = 1, .th = 2, .tw = 16};
+    if (choice->setting[VECTORS]) c.nv = choice->setting[VECTORS];
+    while (!choice->setting[VECTORS] && c.nv > 1 && p->out_lanes % (4 * c.nv)) c.nv /= 2;
+    if (choice->setting[COLUMNS]) c.tw = choice->setting[COLUMNS];
+    if (choice->setting[ROWS]) c.th = choice->setting[ROWS];
+    uint32_t out_blocks = p->out_lanes / (4 * c.nv), in_blocks = p->in_lanes / 4;
+    while (c.across < 8 && c.across < out_blocks) c.across *= 2;
+    c.ins = cdu_smaller(in_blocks, choice->setting[CHUNK] ? choice->setting[CHUNK] : 4);
+    while (c.ins > 1 && cutting_bytes(p->side, p->stride, &c) > LOCAL_BUDGET) c.ins--;
+    c.tiles_x = cdu_ceil_div(p->w, c.tw);
+    c.tiles_y = cdu_ceil_div(p->h, c.th);
+    c.slot_floats = (weights + bias + 15) / 16 * 16;
+    uint64_t tiles = (uint64_t)p->n * c.tiles_x * c.tiles_y, fit = SLOT_BYTES / (c.slot_floats * 4);
+    uint64_t slots = cdu_ceil_div(WANTED_GROUPS, cdu_ceil_div(out_blocks, c.across) * cdu_ceil_div(in_blocks, c.ins));
+    if (slots > fit) slots = fit;
+    if (!slots) slots = 1;
+    c.tiles_a_slot = (uint32_t)((tiles + slots - 1) / slots);
+    return c;
+}
+
+static cdu_status append_partial(cdu_lowering *l, const cdu_node *node, const cdu_conv_gradient *g, const cdu_conv_blocks *b,
+                                 const cdu_conv_packing *order, const cutting *c, cdu_tensor partial, uint32_t n0, uint32_t n1,
+                                 uint32_t first_slot, uint32_t slots, cdu_error *error)
+{
+    const cdu_layout *x = cdu_tensor_layout(l, g->x), *d = cdu_tensor_layout(l, g->d);
+    cdu_draft draft = cdu_draft_begin("conv_gemm.k", "gemm_gradient", node, "weight gradient");
+    cdu_conv_define(&draft, &g->window, b);
+    cdu_draft_define(&draft, "BIAS_OF_X", g->bias_of_x);
+    cdu_draft_define(&draft, "RUN", RUN);
+    cdu_draft_define(&draft, "INS", c->ins);
+    cdu_draft_define(&draft, "TH", c->th);
+    cdu_draft_define(&draft, "TW", c->tw);
+    cdu_draft_groups(&draft, cdu_ceil_div(b->out_blocks, c->across), cdu_ceil_div(b->in_blocks, c->ins), slots, c->across,
+                     c->ins * g->window.side, 1);
+    cdu_draft_use(&draft, g->x, CDU_READ, n0, n1);
+    cdu_draft_use(&draft, g->d, CDU_READ, n0, n1);
+    cdu_draft_use(&draft, partial, first_slot ? CDU_READ | CDU_WRITE : CDU_WRITE, 0, 0);
+    CDU_CONV_WORDS(&draft, b->in_blocks, b->out_blocks, d->shape.h, d->shape.w, x->shape.h, x->shape.w, x->pitch / 4, x->offset / 4,
+                   d->pitch / 4, d->offset / 4, (n1 - n0) * c->tiles_x * c->tiles_y, c->tiles_a_slot, c->tiles_x, c->tiles_y, first_slot,
+                   (uint32_t)(c->slot_floats / 4), (uint32_t)(order->weights / 4), x->lanes / 4);
+    double pixels = (double)(n1 - n0) * d->shape.h * d->shape.w;
+    draft.flops = pixels * (2.0 * order->taps * x->shape.c * d->shape.c + (g->bias_of_x ? order->taps * x->shape.c : d->shape.c));
+    draft.bytes = 4.0 * (n1 - n0) * ((double)x->shape.h * x->shape.w * x->lanes + (double)d->shape.h * d->shape.w * d->lanes) +
+                  4.0 * slots * (double)c->slot_floats;
+    return cdu_append(l, &draft, error);
+}
+
+static cdu_status gemm_gradient(cdu_lowering *l, const cdu_node *node, const cdu_conv_gradient *g, const cdu_choice *choice, cdu_error *error)
+{
+    cdu_conv_problem problem = cdu_conv_problem_of_gradient(l, g);
+    uint32_t bias_parts = g->bias_of_x ? g->window.side : 1;
+    uint64_t weights = (uint64_t)problem.in_lanes * problem.out_lanes * problem.side * problem.side;
+    cutting c = choose_cutting(&problem, choice, weights, g->bias_of_x ? problem.in_lanes * bias_parts : problem.out_lanes);
+    cdu_conv_blocks b = {.ib = 4, .in_blocks = problem.in_lanes / 4, .vw = 4, .nv = c.nv, .out_blocks = problem.out_lanes / (4 * c.nv)};
+    cdu_conv_packing order = cdu_conv_packing_of(&g->window, &b);
+    cdu_tensor both[2] = {g->x, g->d}, partial;
+    uint32_t slots = 0, first = 0, an_image = c.tiles_x * c.tiles_y;
+    for (uint32_t n0 = 0, n1 = 0; cdu_next_range(l, both, 2, &n0, &n1);) slots += cdu_ceil_div((n1 - n0) * an_image, c.tiles_a_slot);
+    CDU_TRY(cdu_lower_scratch(l, "partial sums", c.slot_floats * slots, &partial, error));
+    for (uint32_t n0 = 0, n1 = 0; cdu_next_range(l, both, 2, &n0, &n1);) {
+        uint32_t count = cdu_ceil_div((n1 - n0) * an_image, c.tiles_a_slot);
+        CDU_TRY(append_partial(l, node, g, &b, &order, &c, partial, n0, n1, first, count, error));
+        first += count;
+    }
+    return cdu_conv_append_unpack(l, node, g, &b, &order, partial, c.slot_floats, slots, bias_parts, error);
+}
+
 static bool one_of(uint32_t value, uint32_t least, uint32_t most)
 {
     return !value || (value >= least && value <= most && !(value & (value - 1)));
@@ -107,7 +187,10 @@ static bool fits(const cdu_device_info *device, const cdu_conv_problem *p, const
     const uint32_t *setting = choice->setting;
     if (setting[ROWS] > 16 || !one_of(setting[VECTORS], 1, 4) || !one_of(setting[COLUMNS], 4, ITEMS) || !one_of(setting[CHUNK], 1, 8))
         return false;
-    if (p->pass == CDU_CONV_GRADIENT) return true;
+    if (p->pass == CDU_CONV_GRADIENT) {
+        cutting c = choose_cutting(p, choice, 0, 1);
+        return p->out_lanes % (4 * c.nv) == 0 && c.tw % 4 == 0 && cutting_bytes(p->side, p->stride, &c) <= cdu_smaller(device->local_bytes, 32 << 10);
+    }
     tiling t = choose_tiling(device, p, choice);
     return p->out_lanes % (4 * t.nv) == 0 && tile_bytes(p->side, p->stride, &t) <= cdu_smaller(device->local_bytes, 32 << 10);
 }
@@ -128,11 +211,6 @@ static uint32_t candidates(const cdu_device_info *device, const cdu_conv_problem
         if (fits(device, problem, &choice)) out[count++] = choice;
     }
     return count;
-}
-
-static cdu_status gemm_gradient(cdu_lowering *l, const cdu_node *node, const cdu_conv_gradient *g, const cdu_choice *choice, cdu_error *error)
-{
-    return cdu_conv_direct.gradient(l, node, g, choice, error);
 }
 
 const cdu_conv_variant cdu_conv_gemm = {.name = "gemm", .setting = {"rows", "vectors", "columns", "chunk"}, .fits = fits,
