@@ -9,7 +9,7 @@ library=/usr/lib/clc/amdgcn--amdhsa.bc
 rm -rf "$folder"
 "$program" write "$folder" planted >"$folder.list"
 
-# Prints: family, kernel, registers, scratch bytes a lane, spills, local memory. Empty where the compilation failed.
+# Prints: family, kernel, registers, scratch bytes a lane, spills, local memory, subgroups a SIMD that registers and local memory allow. Empty where the compilation failed.
 compile() {
     local mcpu=$1 file=$2 text
     if ! text=$("$clang" -x cl -cl-std=CL1.2 -target amdgcn-amd-amdhsa -mcpu="$mcpu" -O3 -Xclang -finclude-default-header \
@@ -20,13 +20,14 @@ compile() {
         return 0
     fi
     awk -v mcpu="$mcpu" -v file="$(basename "$file")" '
-        match($0, / (VGPRs|ScratchSize \[bytes\/lane\]|VGPRs Spill|SGPRs Spill|LDS Size \[bytes\/block\]): [0-9]+/) {
+        match($0, / (VGPRs|Occupancy \[waves\/SIMD\]|ScratchSize \[bytes\/lane\]|VGPRs Spill|SGPRs Spill|LDS Size \[bytes\/block\]): [0-9]+/) {
             line = substr($0, RSTART + 1, RLENGTH - 1)
             split(line, part, ": ")
             value[part[1]] = part[2]
         }
         END {
-            print mcpu, file, value["VGPRs"], value["ScratchSize [bytes/lane]"], value["VGPRs Spill"] + 0, value["LDS Size [bytes/block]"]
+            print mcpu, file, value["VGPRs"], value["ScratchSize [bytes/lane]"], value["VGPRs Spill"] + 0, value["LDS Size [bytes/block]"], \
+                value["Occupancy [waves/SIMD]"]
         }' <<<"$text"
 }
 export -f compile
@@ -35,8 +36,8 @@ for mcpu in gfx1030 gfx1100; do
     for file in "$folder"/*.cl; do printf '%s\0%s\0' "$mcpu" "$file"; done
 done | xargs -0 -n 2 -P "$(nproc)" bash -c 'compile "$0" "$1"' | sort >"$folder.result"
 
-printf '%-8s %-40s %9s %8s %6s %6s\n' family kernel registers scratch spills local
-awk '{ printf "%-8s %-40s %9s %8s %6s %6s\n", $1, $2, $3, $4, $5, $6 }' "$folder.result"
+printf '%-8s %-40s %9s %8s %6s %6s %9s\n' family kernel registers scratch spills local occupancy
+awk '{ printf "%-8s %-40s %9s %8s %6s %6s %9s\n", $1, $2, $3, $4, $5, $6, $7 }' "$folder.result"
 bad=$(grep -v planted "$folder.result" | awk '$3 == "FAILED" || $3 == "" || $4 != 0 || $5 != 0 || $6 > 32768' || true)
 seen=$(grep -c planted "$folder.result" | tr -d ' ')
 found=$(grep planted "$folder.result" | awk '$4 > 0' | wc -l)
