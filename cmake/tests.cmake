@@ -76,6 +76,12 @@ cdunet_add_test(bench.peers COMMAND /usr/bin/python3 ${CMAKE_SOURCE_DIR}/tests/b
 # annotation files against an independent reader
 cdunet_add_test(slide.annotations COMMAND /usr/bin/python3 ${CMAKE_SOURCE_DIR}/tests/slide/annotations.py $<TARGET_FILE:cdunet-program>
   ${CMAKE_SOURCE_DIR}/tests/slide/annotations ${CMAKE_SOURCE_DIR}/../shared/data/annotations)
+# mutated ones: a few here, 2000 by "ctest -C check"
+set(MUTATED ${CMAKE_SOURCE_DIR}/tests/slide/annotations ${CMAKE_SOURCE_DIR}/../shared/data/annotations)
+cdunet_add_test(slide.mutated-annotations COMMAND /usr/bin/python3 ${CMAKE_SOURCE_DIR}/tests/slide/mutate_annotations.py
+  $<TARGET_FILE:cdunet-program> 150 ${MUTATED})
+cdunet_add_test(slide.mutated-annotations-all COMMAND /usr/bin/python3 ${CMAKE_SOURCE_DIR}/tests/slide/mutate_annotations.py
+  $<TARGET_FILE:cdunet-program> 2000 ${MUTATED} CONFIGURATIONS check TIMEOUT 900)
 
 # fuzz targets: tests/fuzz/fuzz_NAME.c with LLVMFuzzerTestOneInput; seeds lie in tests/fuzz/fuzz_NAME/. Without libFuzzer each becomes
 # a program that runs its seeds, cut and flipped, once.
