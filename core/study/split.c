@@ -131,6 +131,25 @@ static size_t take_share(split_plan *plan, double share, bool free_only, cdu_spl
     return taken;
 }
 
+static bool stain_trains(const split_plan *plan, const char *stain)
+{
+    for (size_t g = 0; g < plan->count; g++)
+        for (size_t i = 0; plan->groups[g].split == CDU_SPLIT_TRAIN && i < plan->groups[g].count; i++)
+            if (!strcmp(plan->study->slides[plan->sorted[plan->groups[g].first + i]].stain, stain)) return true;
+    return false;
+}
+
+/* A stain can only be scored where it was trained: cases of stains that no training case has, as those of one case alone, go back, unless
+ * their split was given. */
+static void keep_stains_in_training(split_plan *plan)
+{
+    for (size_t g = 0; g < plan->count; g++) {
+        group *at = &plan->groups[g];
+        for (size_t i = 0; i < at->count && !at->given && at->split != CDU_SPLIT_TRAIN; i++)
+            if (!stain_trains(plan, plan->study->slides[plan->sorted[at->first + i]].stain)) at->split = CDU_SPLIT_TRAIN;
+    }
+}
+
 static size_t count_split(const cdu_study *study, cdu_split split)
 {
     size_t count = 0;
@@ -197,6 +216,7 @@ cdu_status cdu_study_assign_splits(cdu_study *study, const cdu_slide_origin *ori
         qsort(plan.groups, plan.count, sizeof *plan.groups, by_stains_and_key);
         take_share(&plan, study->split.test, true, CDU_SPLIT_TEST);
         take_share(&plan, study->split.validation, true, CDU_SPLIT_VALIDATION);
+        if (study->split.balance_stain) keep_stains_in_training(&plan);
         apply(&plan);
         if (!count_split(study, CDU_SPLIT_TRAIN))
             status = cdu_fail(error, CDU_BAD_DATA, "%s: none of the %zu slides is for training; give some the split 'train'", study->slides_path,

@@ -254,6 +254,34 @@ Test(study, cases_without_split_are_assigned_by_fractions)
     cdu_study_free(other);
 }
 
+Test(study, every_stain_that_is_scored_is_trained)
+{
+    /* nine stains of one case each, three of two, none given */
+    char list[4096] = "slide,case,stain\n";
+    for (int i = 0; i < 15; i++) {
+        char name[20];
+        snprintf(name, sizeof name, "t%d.svs", i);
+        put(name, "x");
+        snprintf(list + strlen(list), sizeof list - strlen(list), "%s,k%d,S%d\n", name, i, i < 9 ? i : 9 + (i - 9) / 2);
+    }
+    for (int seed = 1; seed <= 5; seed++) {
+        put("slides.csv", "%s", list);
+        char text[200];
+        snprintf(text, sizeof text, "slides: slides.csv\nsplit: {test: 0.5, validation: 0.2, seed: %d}\n", seed);
+        cdu_study *study = read_study(put("study.yaml", "%s", text));
+        size_t tested = 0;
+        for (size_t i = 0; i < study->slide_count; i++) {
+            bool trained = false;
+            tested += study->slides[i].split == CDU_SPLIT_TEST;
+            for (size_t k = 0; k < study->slide_count; k++)
+                trained |= study->slides[k].split == CDU_SPLIT_TRAIN && !strcmp(study->slides[k].stain, study->slides[i].stain);
+            if (study->slides[i].split == CDU_SPLIT_TEST) cr_assert(trained, "seed %d, slide %zu", seed, i);
+        }
+        cr_assert(tested >= 1 && tested <= 3);
+        cdu_study_free(study);
+    }
+}
+
 Test(study, a_case_follows_its_given_slide)
 {
     put("a", "x"), put("b", "x"), put("c", "x");
