@@ -315,7 +315,8 @@ static cdu_status try_step(search *s, const char *path, bool *good, cdu_error *e
     tune_end end;
     char why[192] = "";
     snprintf(trial.pack, sizeof trial.pack, "%s", path);
-    CDU_TRY(tune_child(tune_step, &trial, &v, sizeof v, s->deadline, &end, why, error));
+    /* a whole network is compiled here, not one kernel */
+    CDU_TRY(tune_child(tune_step, &trial, &v, sizeof v, 8 * s->deadline, &end, why, error));
     *good = false;
     printf("\na training step, %u x %u x %u, width %u: ", s->network.batch, s->network.size, s->network.size, s->network.width);
     if (end != TUNE_ANSWERED) {

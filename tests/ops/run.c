@@ -369,7 +369,7 @@ bool cdu_op_run(const cdu_gpu *gpu, const cdu_op_row *row, cdu_op_variant varian
     if ((variant.view || variant.relay) && !row->backward) return false;
     const char *only = getenv("CDUNET_TEST_ROW");
     if (only && !strstr(row->name, only)) return false;
-    op_case c = {.at = {gpu, row, variant, failures}};
+    op_case c = {.at = {gpu, row, variant, failures, false}};
     cdu_error error = {0};
     cdu_gpu narrow = *gpu;
     cdu_status status = build(&c, &error);
