@@ -1,5 +1,6 @@
 /* rows_cross_entropy.c: softmax, and weighted cross entropy over it. Bounds: exp errs by at most 4 roundings, and by the rounding of its
  * argument; log by 4; sums of pixels are compensated. */
+#include <float.h>
 #include <math.h>
 
 #include "ops/table.h"
@@ -82,7 +83,7 @@ static void backward(const cdu_op_row *row, cdu_op_data *d)
         double w = d->in[2].v[t] / divisor;
         x->g[i] = w * (p.probability[c] - (c == t));
         x->g_slack[i] = fabs(w) * (p.probability[c] * (p.error + CDU_OP_UNIT * fabs(x->v[i] - p.largest)) + 1e-37) +
-                        cdu_op_gamma(6) * fabs(x->g[i]);
+                        cdu_op_gamma(6) * fabs(x->g[i]) + FLT_MIN; /* drivers may write zero for numbers below */
     }
 }
 
