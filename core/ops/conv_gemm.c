@@ -187,6 +187,7 @@ static bool fits(const cdu_device_info *device, const cdu_conv_problem *p, const
     const uint32_t *setting = choice->setting;
     if (setting[ROWS] > 16 || !one_of(setting[VECTORS], 1, 4) || !one_of(setting[COLUMNS], 4, ITEMS) || !one_of(setting[CHUNK], 1, 8))
         return false;
+    if (p->out_lanes % (4 * (setting[VECTORS] ? setting[VECTORS] : 1))) return false;
     if (p->pass == CDU_CONV_GRADIENT) {
         cutting c = choose_cutting(p, choice, 0, 1);
         return p->out_lanes % (4 * c.nv) == 0 && c.tw % 4 == 0 && cutting_bytes(p->side, p->stride, &c) <= cdu_smaller(device->local_bytes, 32 << 10);
