@@ -199,6 +199,10 @@ static cdu_status try_task(search *s, const task *t, bool again, cdu_error *erro
     }
     if (verdict.status == CDU_OK)
         return (again ? tune_journal_confirm : tune_journal_keep)(s->journal, problem, &t->choice, verdict.share, error);
+    if (!verdict.opened) {          /* what was tried before has lost it */
+        if (!again) CDU_TRY(tune_journal_take_back(s->journal, problem, &t->choice, error));
+        return probe(s, choice, error);
+    }
     CDU_TRY(refuse(s, t, verdict.error.words, error));
     return verdict.status == CDU_TRY_AGAIN ? probe(s, choice, error) : CDU_OK;
 }
@@ -211,13 +215,13 @@ static cdu_status try_all(search *s, cdu_error *error)
     for (size_t i = 0; i < s->count && status == CDU_OK; i++) {
         const task *t = &s->tasks[i];
         char text[TUNE_TEXT];
-        tune_problem_text(&s->device.problems[t->problem], text);
-        cdu_progress_update(&bar, i, text);
         if (look(s, t->problem, &t->choice, &share) != TUNE_NEW) {
             s->known++;
             continue;
         }
         if (cdu_stop_requested() || cdu_seconds() > s->ends) continue;
+        tune_problem_text(&s->device.problems[t->problem], text);
+        cdu_progress_update(&bar, i, text);
         status = try_task(s, t, false, error);
         s->tried++;
     }

@@ -60,6 +60,7 @@ typedef struct {
     bool again;                 /* it was found right before: time it alone, and for longer */
 } tune_trial;
 typedef struct {
+    bool opened;                /* the device could be opened at all */
     cdu_status status;          /* CDU_BAD_DATA: it computes wrong */
     cdu_error error;
     double share;               /* of the standard's time: the median of pairs of runs, one after the other; 1 where they are the same */

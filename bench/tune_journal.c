@@ -57,15 +57,15 @@ static cdu_status record_of(tune_journal *journal, const cdu_conv_problem *p, co
     return CDU_OK;
 }
 
-/* The hash stands for the kernels' text: with other kernels, all has to be tried again. */
+/* The hash stands for the kernels' text: with other kernels, or another version, all has to be tried again. */
 static void title_of(const cdu_device_info *device, char out[LINE])
 {
     XXH64_hash_t sum = 0;
     const char *folder = getenv("CDUNET_SHADERS");
     for (const cdu_shader_row *row = cdu_shader_table; row->name; row++) sum = XXH64(row->text, strlen(row->text), sum);
     if (folder) sum = XXH64(folder, strlen(folder), sum);
-    snprintf(out, LINE, "cdunet tune journal 1\t%s\t%s\t%u\t%016llx", device->name, device->driver, device->vector_width,
-             (unsigned long long)sum);
+    snprintf(out, LINE, "cdunet %s tune journal 1\t%s\t%s\t%u\t%016llx", CDUNET_VERSION, device->name, device->driver,
+             device->vector_width, (unsigned long long)sum);
 }
 
 /* Into the journal's memory; false where it makes no sense. */

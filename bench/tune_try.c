@@ -158,7 +158,8 @@ void tune_try(const void *request, void *answer)
     cdu_gpu gpu;
     cdu_tune_place("off");
     v->status = cdu_gpu_open(trial->device, true, true, &gpu, &v->error);
-    if (v->status == CDU_OK) v->status = try_on(&gpu, trial, v, &v->error);
+    v->opened = v->status == CDU_OK;
+    if (v->opened) v->status = try_on(&gpu, trial, v, &v->error);
 }
 
 /* ---- a training step ---- */

@@ -16,6 +16,8 @@
 #include "core/graph/plan.h"
 
 enum { PACK_LIMIT = 4 << 20, ENTRIES_LIMIT = 4096, SIDE_LIMIT = 1 << 16, LANES_LIMIT = 1 << 14 };
+/* An entry serves up to 16 times its pixels, which are more of the same, but not less than a quarter: too few groups for its tiles. */
+static const double MOST_PIXELS = 16, LEAST_PIXELS = 4;
 static const char format[] = "cdunet tune pack 1";
 static const char again[] = "; make a new one with 'cdunet-bench tune'";
 
@@ -255,7 +257,7 @@ cdu_status cdu_tune_write(const char *path, cdu_tune_pack *pack, cdu_error *erro
 const cdu_tune_entry *cdu_tune_nearest(const cdu_tune_pack *pack, const cdu_conv_problem *p)
 {
     const cdu_tune_entry *best = NULL;
-    double nearest = 4, pixels = (double)p->n * p->h * p->w;
+    double nearest = MOST_PIXELS, pixels = (double)p->n * p->h * p->w;
     for (size_t i = 0; i < pack->count; i++) {
         const cdu_conv_problem *q = &pack->entries[i].problem;
         if (same_problem(p, q)) return &pack->entries[i];
@@ -263,7 +265,7 @@ const cdu_tune_entry *cdu_tune_nearest(const cdu_tune_pack *pack, const cdu_conv
             p->in_lanes != q->in_lanes || p->out_lanes != q->out_lanes)
             continue;
         double other = (double)q->n * q->h * q->w, ratio = other > pixels ? other / pixels : pixels / other;
-        if (ratio > nearest || (best && ratio == nearest)) continue;
+        if (ratio > nearest || (best && ratio == nearest) || other > LEAST_PIXELS * pixels) continue;
         nearest = ratio;
         best = &pack->entries[i];
     }

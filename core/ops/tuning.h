@@ -34,7 +34,7 @@ void cdu_tune_free(cdu_tune_pack *pack);
 
 cdu_status cdu_tune_add(cdu_tune_pack *pack, const cdu_tune_entry *entry, cdu_error *error);
 cdu_status cdu_tune_refuse(cdu_tune_pack *pack, const char *choice, const char *why, cdu_error *error);
-/* The entry of this problem; else that of the nearest one, with the same lanes and window and a quarter to four times the pixels; else
+/* The entry of this problem; else that of the nearest one, with the same lanes and window and a quarter to sixteen times the pixels; else
  * null. */
 const cdu_tune_entry *cdu_tune_nearest(const cdu_tune_pack *pack, const cdu_conv_problem *problem);
 
