@@ -6,6 +6,7 @@
 #define CDU_BACKENDS_BACKEND_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "cdunet/device.h"
@@ -15,7 +16,7 @@
 extern "C" {
 #endif
 
-enum { CDU_BINDINGS = 8, CDU_PARAM_WORDS = 32, CDU_PATCH_BYTES = 256 };
+enum { CDU_BINDINGS = 8, CDU_PARAM_WORDS = 32, CDU_PATCH_BYTES = 256, CDU_DEFINES_LIMIT = 320 };
 
 typedef struct cdu_device cdu_device;
 typedef struct cdu_buffer cdu_buffer;
@@ -106,6 +107,30 @@ void cdu_gpu_close(cdu_gpu *gpu);
 /* Known answers on an open device: exact-integer convolution, barrier reduction, a binding beyond 2 GiB where a GPU claims
  * it, a denormal probe (logged, not refused). Less than a second on a warm cache. */
 cdu_status cdu_gpu_self_test(const cdu_gpu *gpu, cdu_error *error);
+
+/* Kernels compiled in processes of their own, where a driver compiles one at a time in a process, and most of a kernel only when it first
+ * runs (CDU_HAS_ONE_COMPILER: PoCL). A process `cdunet-compile` runs a kernel once, as it will run here, on buffers of zeros; what its
+ * driver compiled lies in the driver's cache on disk then, where this process finds it. Nothing depends on it: where the program is
+ * missing, ends or hangs, the kernel is compiled here, later. Without a cache on disk there is nothing to be gained, and it is left alone. */
+typedef struct cdu_compilers cdu_compilers;
+
+/* What a kernel is compiled from, and what it is run on. */
+typedef struct {
+    uint32_t bytes;             /* of this struct: both sides must be of one build */
+    char device[24], source[64], kernel[64], defines[CDU_DEFINES_LIMIT]; /* source: a file of shaders/ */
+    uint32_t uses, params, access[CDU_BINDINGS], param[CDU_PARAM_WORDS], groups[3];
+    uint64_t size[CDU_BINDINGS];
+} cdu_compile_request;
+
+/* A process for each processor; null where the device gains nothing by it or the cache has all of these kernels. The largest request's
+ * buffers must fit into an eighth of what the device has free, for each process. */
+cdu_compilers *cdu_compilers_start(const cdu_gpu *gpu, const cdu_compile_request *requests, size_t count);
+/* Waits until the kernel is compiled, here or for another process with the same cache, or cannot be. From any thread; null does nothing.
+ * Returns whether it was compiled for this call. */
+bool cdu_compilers_ask(cdu_compilers *compilers, const cdu_compile_request *request);
+void cdu_compilers_stop(cdu_compilers *compilers);
+/* What cdunet-compile does: serves the requests that come through `socket` until its other end is closed. */
+void cdu_compilers_serve(int socket);
 
 #ifdef __cplusplus
 }

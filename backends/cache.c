@@ -1,11 +1,15 @@
 /* cache.c: entries are files of a header and the payload, written to a temporary name and renamed (core/base/file.h). */
+#define _GNU_SOURCE
 #include "backends/cache.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <xxhash.h>
 
 #include "cdunet/log.h"
@@ -99,6 +103,23 @@ void cdu_cache_store(const char *kind, cdu_cache_key key, const void *bytes, siz
         cdu_log(CDU_LOG_WARNING,
                 "compiled kernels are not kept: %s; CDUNET_CACHE=folder names another place, CDUNET_CACHE=off none", error.words);
     free(file);
+}
+
+/* One file for all keys, a byte of it for each: nothing to clean up. */
+int cdu_cache_lock(cdu_cache_key key)
+{
+    char folder[CDU_PATH_LIMIT], path[CDU_PATH_LIMIT];
+    if (!folder_of(folder) || cdu_folder_create(folder, NULL) != CDU_OK || cdu_path_join(path, folder, "lock", NULL) != CDU_OK) return -1;
+    int file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    struct flock byte = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = (off_t)(key.low >> 8), .l_len = 1};
+    while (file >= 0 && fcntl(file, F_OFD_SETLKW, &byte))
+        if (errno != EINTR) return close(file), -1;
+    return file;
+}
+
+void cdu_cache_unlock(int lock)
+{
+    if (lock >= 0) close(lock);
 }
 
 uint64_t cdu_cache_hits(void)

@@ -19,6 +19,11 @@ cdu_cache_key cdu_cache_key_of(const char *const *parts, size_t count);
 bool cdu_cache_load(const char *kind, cdu_cache_key key, void **bytes, size_t *size);
 void cdu_cache_store(const char *kind, cdu_cache_key key, const void *bytes, size_t size);
 
+/* Waits until no other process has the key's lock, and takes it, for work that one process should do for all; -1 where there is no cache.
+ * Not for two threads of one process and the same key at once. */
+int cdu_cache_lock(cdu_cache_key key);
+void cdu_cache_unlock(int lock);
+
 /* Loads that found an entry, since the program began. For tests and for logs. */
 uint64_t cdu_cache_hits(void);
 

@@ -210,6 +210,7 @@ void cdu_opencl_describe(const cdu_opencl_api *cl, cdu_opencl_place place, cdu_d
     describe_limits(cl, place.device, out);
     if (cdu_opencl_extension(cl, place.device, "cl_khr_fp16")) out->features |= CDU_HAS_F16;
     if (cdu_opencl_extension(cl, place.device, "cl_intel_required_subgroup_size")) out->features |= CDU_HAS_SUBGROUP_SIZE;
+    if (strstr(platform, "Portable Computing Language")) out->features |= CDU_HAS_ONE_COMPILER;
     bool wide = out->kind == CDU_CPU && !strstr(out->name, "llvmpipe");
     out->vector_width = wide ? cpu_vector_width(cl, place.device, out->name) : 4;
     out->segment_ms = out->kind == CDU_CPU ? 0 : 100;

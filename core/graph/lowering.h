@@ -12,7 +12,7 @@
 #include "core/graph/graph.h"
 
 typedef int32_t cdu_tensor;
-enum { CDU_NO_TENSOR = -1, CDU_DEFINES_LIMIT = 320 };
+enum { CDU_NO_TENSOR = -1 };
 
 typedef struct {
     cdu_shape shape;            /* shape.c: channels, without pads */

@@ -68,6 +68,8 @@ typedef struct {
     pthread_mutex_t lock;
     cdu_progress_bar bar;
     uint64_t done;
+    cdu_compilers *compilers;           /* processes that compile ahead; may be null */
+    cdu_compile_request *requests;
 } compilation;
 
 static cdu_status compile_one(void *context, size_t i, cdu_error *error)
@@ -77,6 +79,7 @@ static cdu_status compile_one(void *context, size_t i, cdu_error *error)
     const cdu_gpu *gpu = c->program->gpu;
     const char *text;
     CDU_TRY(cdu_shader_text(slot->draft->source, &text, error));
+    cdu_compilers_ask(c->compilers, &c->requests[i]);
     if (gpu->backend->kernel_create(gpu->device, text, slot->draft->kernel, slot->draft->defines, slot->draft->uses,
                                     slot->draft->params, 0, &slot->kernel, NULL, error) != CDU_OK)
         return cdu_error_prefix(error, "%s, %s (%s)", gpu->id, slot->draft->source, slot->draft->defines);
@@ -86,12 +89,37 @@ static cdu_status compile_one(void *context, size_t i, cdu_error *error)
     return CDU_OK;
 }
 
+static cdu_compile_request request_of(const cdu_program *p, const cdu_draft *draft)
+{
+    cdu_compile_request r = {.bytes = sizeof r, .uses = draft->uses, .params = draft->params};
+    snprintf(r.device, sizeof r.device, "%s", p->gpu->id);
+    snprintf(r.source, sizeof r.source, "%s", draft->source);
+    snprintf(r.kernel, sizeof r.kernel, "%s", draft->kernel);
+    memcpy(r.defines, draft->defines, sizeof r.defines);
+    memcpy(r.param, draft->param, sizeof r.param);
+    memcpy(r.groups, draft->groups, sizeof r.groups);
+    for (uint32_t u = 0; u < draft->uses; u++) {
+        cdu_tensor root;
+        uint64_t begin, end;
+        cdu_use_range(&p->plan->lowering, &draft->use[u], &root, &begin, &end);
+        r.size[u] = end - begin;
+        r.access[u] = draft->use[u].access;
+    }
+    return r;
+}
+
 static cdu_status compile_kernels(cdu_program *p, cdu_error *error)
 {
-    compilation c = {.program = p, .lock = PTHREAD_MUTEX_INITIALIZER, .bar = cdu_progress_begin("kernels", p->kernel_count)};
-    CDU_TRY(cdu_parallel(0, p->kernel_count, compile_one, &c, error));
-    cdu_progress_end(&c.bar);
-    return CDU_OK;
+    compilation c = {.program = p, .lock = PTHREAD_MUTEX_INITIALIZER};
+    CDU_TRY(cdu_allocate(&c.requests, p->kernel_count, sizeof *c.requests, error));
+    for (size_t k = 0; k < p->kernel_count; k++) c.requests[k] = request_of(p, p->kernels[k].draft);
+    c.compilers = cdu_compilers_start(p->gpu, c.requests, p->kernel_count);
+    c.bar = cdu_progress_begin("kernels", p->kernel_count);
+    cdu_status status = cdu_parallel(0, p->kernel_count, compile_one, &c, error);
+    if (status == CDU_OK) cdu_progress_end(&c.bar);
+    cdu_compilers_stop(c.compilers);
+    free(c.requests);
+    return status;
 }
 
 /* Each chunk of ours into one of beside's that is large enough and taken by no other. */
@@ -176,6 +204,28 @@ static cdu_status create_buffers(cdu_program *p, cdu_error *error)
     return CDU_OK;
 }
 
+typedef struct { cdu_program *program; cdu_status status; cdu_error error; } compiling;
+
+static void *compile_beside(void *argument)
+{
+    compiling *c = argument;
+    c->status = compile_kernels(c->program, &c->error);
+    return NULL;
+}
+
+/* Buffers are zeroed while kernels are compiled: a driver's compiler often keeps one processor busy, zeroing another. */
+static cdu_status compile_and_allocate(cdu_program *p, cdu_error *error)
+{
+    compiling c = {.program = p};
+    pthread_t thread;
+    bool beside = !pthread_create(&thread, NULL, compile_beside, &c);
+    cdu_status status = create_buffers(p, error);
+    if (beside) pthread_join(thread, NULL);
+    else if (status == CDU_OK) compile_beside(&c);
+    if (status == CDU_OK && c.status != CDU_OK && error) *error = c.error;
+    return status == CDU_OK ? c.status : status;
+}
+
 static cdu_binding bind(const cdu_program *p, const cdu_use *use)
 {
     cdu_tensor root;
@@ -246,8 +296,7 @@ cdu_status cdu_program_create_beside(const cdu_graph *graph, const cdu_gpu *gpu,
     if (status == CDU_OK && beside) status = check_limit(p, options->memory, error);
     if (status == CDU_OK) status = find_kernels(p, error);
     if (status == CDU_OK) status = check_budget(p, error);
-    if (status == CDU_OK) status = compile_kernels(p, error);
-    if (status == CDU_OK) status = create_buffers(p, error);
+    if (status == CDU_OK) status = compile_and_allocate(p, error);
     if (status == CDU_OK) status = record_list(p, error);
     if (status != CDU_OK) {
         cdu_program_destroy(p);

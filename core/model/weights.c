@@ -7,6 +7,7 @@
 
 #include "core/base/memory.h"
 #include "core/base/random.h"
+#include "core/base/thread.h"
 #include "core/model/layers.h"
 
 static const double batch_norm_epsilon = 1e-5f; /* as the float that the training graph has */
@@ -70,21 +71,47 @@ static void initialize(const cdu_layer_tensor *tensor, uint64_t seed, float *dat
     }
 }
 
-cdu_status cdu_model_initialize(const cdu_model_settings *settings, uint64_t seed, cdu_weights *out, cdu_error *error)
+typedef struct {
+    cdu_layer_tensor tensors[CDU_LAYERS * CDU_LAYER_TENSORS];
+    uint64_t seed;
+    const cdu_weights *weights;
+} initialization;
+
+/* Each tensor has a stream of its own, so any thread may draw it. */
+static cdu_status initialize_one(void *context, size_t i, cdu_error *error)
+{
+    const initialization *all = context;
+    (void)error;
+    initialize(&all->tensors[i], all->seed, all->weights->items[i].data);
+    return CDU_OK;
+}
+
+static cdu_status add_all(const cdu_model_settings *settings, initialization *all, cdu_weights *out, cdu_error *error)
 {
     cdu_layer layers[CDU_LAYERS];
-    cdu_layer_tensor tensors[CDU_LAYER_TENSORS];
+    uint32_t count = cdu_model_layers(settings, layers);
+    CDU_TRY(cdu_allocate(&out->items, CDU_LAYERS * CDU_LAYER_TENSORS, sizeof *out->items, error));
+    for (uint32_t i = 0; i < count; i++) {
+        cdu_layer_tensor *tensors = all->tensors + out->count;
+        for (uint32_t j = 0, n = cdu_layer_tensors(&layers[i], tensors); j < n; j++)
+            CDU_TRY(add_weight(out, tensors[j].name, tensors[j].dims, tensors[j].rank, error));
+    }
+    return CDU_OK;
+}
+
+cdu_status cdu_model_initialize(const cdu_model_settings *settings, uint64_t seed, cdu_weights *out, cdu_error *error)
+{
+    initialization *all;
     *out = (cdu_weights){0};
     CDU_TRY(cdu_model_check(settings, error));
-    CDU_TRY(cdu_allocate(&out->items, CDU_LAYERS * CDU_LAYER_TENSORS, sizeof *out->items, error));
-    uint32_t count = cdu_model_layers(settings, layers);
-    for (uint32_t i = 0; i < count; i++)
-        for (uint32_t j = 0, n = cdu_layer_tensors(&layers[i], tensors); j < n; j++) {
-            cdu_status status = add_weight(out, tensors[j].name, tensors[j].dims, tensors[j].rank, error);
-            if (status != CDU_OK) return cdu_weights_free(out), status;
-            initialize(&tensors[j], seed, out->items[out->count - 1].data);
-        }
-    return CDU_OK;
+    CDU_TRY(cdu_allocate(&all, 1, sizeof *all, error));
+    all->seed = seed;
+    all->weights = out;
+    cdu_status status = add_all(settings, all, out, error);
+    if (status == CDU_OK) status = cdu_parallel(0, out->count, initialize_one, all, error);
+    else cdu_weights_free(out);
+    free(all);
+    return status;
 }
 
 static bool has_weights(const cdu_value_info *info)

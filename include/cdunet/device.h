@@ -14,7 +14,8 @@ extern "C" {
 #endif
 
 typedef enum { CDU_CPU, CDU_INTEGRATED, CDU_DISCRETE } cdu_kind;
-enum { CDU_HAS_F16 = 1, CDU_HAS_BF16 = 2, CDU_HAS_SUBGROUP_SIZE = 4, CDU_HAS_MATRIX = 8 }; /* features */
+/* features; ONE_COMPILER: compiles one kernel at a time in a process, keeps what it compiled on disk */
+enum { CDU_HAS_F16 = 1, CDU_HAS_BF16 = 2, CDU_HAS_SUBGROUP_SIZE = 4, CDU_HAS_MATRIX = 8, CDU_HAS_ONE_COMPILER = 16 };
 
 typedef struct {
     char name[128], vendor[64], driver[128];

@@ -1,10 +1,13 @@
 /* cache.c: compiled kernels on disk: used again, rebuilt when damaged, done without when the folder cannot be written. */
 #include <criterion/criterion.h>
 #include <dirent.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "backends/cache.h"
 #include "cdunet/log.h"
@@ -190,4 +193,38 @@ Test(cache, keys_do_not_run_into_each_other)
     cr_assert(a.low != b.low && a.low != c.low && b.low != c.low);
     cdu_cache_key again = cdu_cache_key_of(one, 2);
     cr_assert(a.low == again.low && a.high == again.high);
+}
+
+/* A second process waits for the lock of the same key, not for that of another. */
+Test(cache, a_lock_is_held_by_one_process)
+{
+    char folder[] = "/tmp/cdunet-lock-XXXXXX", seen = 0;
+    int pipes[2];
+    cr_assert(mkdtemp(folder) && !pipe(pipes));
+    setenv("CDUNET_CACHE", folder, 1);
+    cdu_cache_key one = cdu_cache_key_of((const char *[]){"one"}, 1), two = cdu_cache_key_of((const char *[]){"two"}, 1);
+    int lock = cdu_cache_lock(one);
+    cr_assert(lock >= 0);
+    pid_t child = fork();
+    if (!child) {
+        close(lock);            /* what it inherited */
+        int other = cdu_cache_lock(two);
+        cr_assert_eq(write(pipes[1], "2", 1), 1);
+        cdu_cache_unlock(other);
+        other = cdu_cache_lock(one);
+        cr_assert_eq(write(pipes[1], "1", 1), 1);
+        _exit(other < 0);
+    }
+    struct pollfd ready = {.fd = pipes[0], .events = POLLIN};
+    cr_assert(poll(&ready, 1, 10000) == 1 && read(pipes[0], &seen, 1) == 1);
+    cr_assert_eq(seen, '2', "the other key's lock");
+    cr_assert_eq(poll(&ready, 1, 200), 0, "two processes have one lock");
+    cdu_cache_unlock(lock);
+    cr_assert(poll(&ready, 1, 10000) == 1 && read(pipes[0], &seen, 1) == 1);
+    cr_assert_eq(seen, '1');
+    int state = 1;
+    waitpid(child, &state, 0);
+    cr_assert_eq(state, 0);
+    setenv("CDUNET_CACHE", "off", 1);
+    cr_assert_eq(cdu_cache_lock(one), -1);
 }

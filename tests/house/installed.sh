@@ -18,6 +18,7 @@ cc -std=c11 "$source/tests/house/consumer/consumer.c" -o "$work/by-pkg-config" $
 LD_LIBRARY_PATH=$library "$work/by-pkg-config"
 "$work/prefix/bin/cdunet" --version
 "$work/prefix/bin/cdunet" help >/dev/null
+[ -x "$work/prefix/libexec/cdunet/cdunet-compile" ] || { echo "cdunet-compile is not installed"; exit 1; }
 packs=$(find "$source/tune" -name '*.json' | wc -l)
 [ "$(find "$work/prefix/share/cdunet/tune" -name '*.json' 2>/dev/null | wc -l)" = "$packs" ] || { echo "tune packs are not installed"; exit 1; }
 hidden=$(nm -D --defined-only "$library/libcdunet.so" | awk '{print $3}' | grep -v '^cdu_' || true)
