@@ -15,6 +15,10 @@ static cdu_status read_stains(const char *text, phantom_order *order, cdu_error 
         size_t used = strlen(known);
         snprintf(known + used, sizeof known - used, "%s%s", i ? ", " : "", phantom_assays[i].name);
     }
+    if (strcmp(text, "all") == 0) {
+        for (size_t i = 0; i < phantom_assay_count; i++) order->stains[order->stain_count++] = &phantom_assays[i];
+        return CDU_OK;
+    }
     while (*text) {
         size_t length = strcspn(text, ",");
         snprintf(word, sizeof word, "%.*s", (int)(length < sizeof word ? length : sizeof word - 1), text);
@@ -58,7 +62,7 @@ cdu_status cmd_phantom(int argc, char **argv, cdu_error *error)
                                    .value = &stains,
                                    .argument = "LIST",
                                    .fallback = "he,cea,ki67-cd3",
-                                   .help = "assays, separated by commas: he, cea, ki67-cd3"},
+                                   .help = "assays, separated by commas, or all"},
                                   {.name = "size",
                                    .type = CDU_OPTION_SIZE,
                                    .value = &size,
@@ -86,7 +90,8 @@ cdu_status cmd_phantom(int argc, char **argv, cdu_error *error)
         "phantom", "makes procedural slides with exact masks, to try everything without data",
         "DIR gets slides/ (pyramidal TIFF), masks/ (exact label maps), annotations/ (GeoJSON, as if drawn by hand),\n"
         "slides.csv and study.yaml. A case has one slide of each stain where there are enough; cases are split into train,\n"
-        "validation and test (from 3 slides on, at least one slide each).",
+        "validation and test (from 3 slides on, at least one slide each).\n"
+        "Assays: he, cea, ki67-cd3, cd163-cd68, cd8-cd3, foxp3, ki67-cd8, prf-cd3, pd1.",
         options, positionals};
     bool done = false;
     CDU_TRY(cdu_options_parse(&usage, argc, argv, &done, error));

@@ -292,7 +292,7 @@ Test(phantom, bad_arguments_are_refused_in_one_line, .init = begin, .fini = end)
         int code;
     } rows[] = {
         {"--slides 0", "--slides", 2},
-        {"--stains he,silver", "known are he, cea, ki67-cd3", 2},
+        {"--stains he,silver", "known are he, cea, ki67-cd3, cd163-cd68, cd8-cd3, foxp3, ki67-cd8, prf-cd3, pd1", 2},
         {"--stains he,he", "twice", 2},
         {"--size 64x64", "from 512", 2},
     };

@@ -17,7 +17,13 @@ typedef enum {
     PHANTOM_CELL_KINDS
 } phantom_cell_kind;
 
-typedef enum { PHANTOM_IN_NUCLEUS, PHANTOM_ON_MEMBRANE, PHANTOM_IN_BODY, PHANTOM_CELL_PARTS } phantom_cell_part;
+typedef enum {
+    PHANTOM_IN_NUCLEUS,
+    PHANTOM_ON_MEMBRANE,
+    PHANTOM_IN_BODY,
+    PHANTOM_IN_GRANULES,
+    PHANTOM_CELL_PARTS
+} phantom_cell_part;
 
 typedef enum {
     PHANTOM_LUMINAL_BORDER,
@@ -44,6 +50,8 @@ typedef struct {
     phantom_cell_part part;
     int chromogen;               /* 0 or 1: which of the assay's */
     float share[2], strength[2]; /* least and most: of such cells marked (drawn a slide); optical density */
+    bool of_others;              /* only cells that carry the ring of chromogen 1; `share` is still of all such cells */
+    float crowded[2];            /* the share amid a heap of lymphocytes; 0, 0: the same as elsewhere */
 } phantom_cell_mark;
 
 typedef struct {

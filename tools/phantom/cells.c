@@ -19,6 +19,7 @@ typedef struct {
     float nucleolus;                    /* extra density of a spot of 1.5 um; 0: none */
     float rough;                        /* of the outline, relative */
     float body;                         /* um of pale cytoplasm around it */
+    float crowd;                        /* 0 alone .. 1 amid a heap of its kind */
     float mark[PHANTOM_CELL_PARTS][2];
     uint32_t hash;
 } cell;
@@ -47,7 +48,12 @@ static void paint_cell_pixel(painter *p, const cell *c, float dx, float dy, size
     if (c->body > 0) {
         float around = edge(distance + c->body);
         if (around > 0 && c->protein >= 0) over(&t->protein[at], 0.26f, 0.6f * around);
-        for (int k = 0; k < 2; k++) t->mark[k][at] += c->mark[PHANTOM_IN_BODY][k] * around;
+        for (int k = 0; k < 2; k++) {
+            t->mark[k][at] += c->mark[PHANTOM_IN_BODY][k] * around;
+            if (c->mark[PHANTOM_IN_GRANULES][k] <= 0 || around <= 0) continue;
+            float dots = phantom_noise(c->hash + 7, (c->x + dx) / 0.8f, (c->y + dy) / 0.8f);
+            t->mark[k][at] += c->mark[PHANTOM_IN_GRANULES][k] * around * (1 - 0.6f * alpha) * phantom_step(0.0f, 0.3f, dots);
+        }
     }
     for (int k = 0; k < 2; k++) {
         if (c->mark[PHANTOM_ON_MEMBRANE][k] <= 0) continue;
@@ -97,10 +103,13 @@ static void set_marks(const painter *p, cell *c, phantom_cell_kind kind)
 {
     for (int part = 0; part < PHANTOM_CELL_PARTS; part++) {
         for (int k = 0; k < 2; k++) {
-            uint32_t salt = 81 + (uint32_t)(part * 2 + k);
-            const float *strength = p->section->cell_strength[kind][part][k];
-            if (phantom_unit(c->hash, salt) < p->section->cell_share[kind][part][k]) {
-                c->mark[part][k] = phantom_mix(strength[0], strength[1], phantom_unit(c->hash, salt + 40));
+            uint32_t salt = 81 + (uint32_t)(part * 2 + k), ring = 81 + PHANTOM_ON_MEMBRANE * 2 + 1;
+            const struct phantom_cell_stain *stain = &p->section->cell[kind][part][k];
+            /* the ring's own number again: the smaller share lies within the larger */
+            float drawn = phantom_unit(c->hash, stain->of_others ? ring : salt);
+            if (drawn < phantom_mix(stain->share, stain->crowded, c->crowd)) {
+                c->mark[part][k] = phantom_mix(stain->strength[0], stain->strength[1], phantom_unit(c->hash, salt + 40));
+                if (part == PHANTOM_IN_GRANULES) c->body = fmaxf(c->body, 1.6f);
             }
         }
     }
@@ -224,7 +233,7 @@ static void sinusoids(painter *p)
                     c.a = vary(&c, 11, kupffer ? 3.8f : 4.4f, 0.12f);
                     c.b = vary(&c, 12, kupffer ? 1.7f : 1.25f, 0.12f);
                     c.haematoxylin = vary(&c, 13, 0.85f, 0.15f) * at.chromatin;
-                    c.body = kupffer ? 1.2f : 0;
+                    c.body = kupffer ? 1.8f : 0;
                     point_along(&c, -ny, nx, 0.15f);
                     set_marks(p, &c, kupffer ? PHANTOM_MACROPHAGE : PHANTOM_ENDOTHELIUM);
                     paint_cell(p, &c);
@@ -527,10 +536,12 @@ static void lymphocyte(painter *p, uint32_t hash, float x, float y)
         }
     }
     per_mm2 = per_mm2 * local * at.density;
-    if (at.tumor < 0 || at.gland < 2) per_mm2 = fmaxf(per_mm2, 14500 * aggregate(s, x, y));
+    float crowd = at.tumor < 0 || at.gland < 2 ? aggregate(s, x, y) : 0;
+    per_mm2 = fmaxf(per_mm2, 14500 * crowd);
     if (chance > per_mm2 * 6.8e-6f * 6.8f) return;
     if (at.tumor < 0 && at.portal < 0 && in_portal_vessel(s, x, y)) return;
-    cell c = {.x = x, .y = y, .hash = hash, .protein = 0.1f, .rough = 0.05f, .rim = 0.25f, .grain = 0.30f, .body = 0.7f};
+    cell c = {
+        .x = x, .y = y, .hash = hash, .protein = 0.1f, .rough = 0.05f, .rim = 0.25f, .grain = 0.30f, .body = 0.7f, .crowd = crowd};
     c.a = phantom_clamp(vary(&c, 11, 3.0f, 0.07f), 2.5f, 3.6f);
     c.b = c.a * 0.93f;
     c.haematoxylin = vary(&c, 12, 1.0f, 0.1f) * at.chromatin;
@@ -543,11 +554,13 @@ static void macrophage(painter *p, uint32_t hash, float x, float y)
 {
     phantom_place at;
     phantom_place_at(p->section, x, y, &at);
-    if (in_hole(&at) || at.tumor < 1) return;
-    if (at.gland > 0 && at.necrosis < 0) return;
-    float per_mm2 = at.necrosis > 0 ? 0 : 1800 * phantom_step(-60, -15, at.necrosis);
-    if (at.gland < -2 && at.necrosis < 0) per_mm2 = fmaxf(per_mm2, 250);
+    bool fibrous = at.tumor < -1 && (at.scar < -2 || at.portal < -2);
+    if (in_hole(&at) || (at.tumor < 1 && !fibrous)) return;
+    if (at.tumor > 0 && at.gland > 0 && at.necrosis < 0) return;
+    float per_mm2 = at.necrosis > 0 || fibrous ? 0 : 1800 * phantom_step(-60, -15, at.necrosis);
+    if (fibrous || (at.gland < -2 && at.necrosis < 0)) per_mm2 = fmaxf(per_mm2, 250);
     if (phantom_unit(hash, 3) > per_mm2 * 1.3e-5f * 13) return;
+    if (fibrous && at.portal < 0 && in_portal_vessel(p->section, x, y)) return;
     cell c = {.x = x, .y = y, .hash = hash, .protein = 0.22f, .rough = 0.10f, .rim = 0.3f, .grain = 0.3f, .body = 3};
     c.a = vary(&c, 11, 3.9f, 0.12f);
     c.b = vary(&c, 12, 2.7f, 0.12f);

@@ -77,8 +77,11 @@ static void draw_marks(cdu_random *r, cdu_random *of_case, phantom_section *s)
     const phantom_assay *assay = s->assay;
     for (size_t i = 0; i < assay->cell_count; i++) {
         const phantom_cell_mark *mark = &assay->cells[i];
-        s->cell_share[mark->cell][mark->part][mark->chromogen] = uniform(r, mark->share[0], mark->share[1]);
-        memcpy(s->cell_strength[mark->cell][mark->part][mark->chromogen], mark->strength, sizeof mark->strength);
+        struct phantom_cell_stain *stain = &s->cell[mark->cell][mark->part][mark->chromogen];
+        stain->share = uniform(r, mark->share[0], mark->share[1]);
+        stain->crowded = mark->crowded[1] > 0 ? uniform(r, mark->crowded[0], mark->crowded[1]) : stain->share;
+        stain->of_others = mark->of_others;
+        memcpy(stain->strength, mark->strength, sizeof mark->strength);
     }
     float expression = cdu_random_float(of_case) < 0.15f ? 0.1f : 1.0f; /* some tumors do not make the antigen */
     for (size_t i = 0; i < assay->site_count; i++) {

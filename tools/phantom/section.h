@@ -37,8 +37,10 @@ typedef struct {
     float capsule, scars;                                                 /* um; width of scars, 0: none */
     float debris;                                                         /* a mm2, at most */
     bool ghost_glands;
-    float cell_share[PHANTOM_CELL_KINDS][PHANTOM_CELL_PARTS][2];
-    float cell_strength[PHANTOM_CELL_KINDS][PHANTOM_CELL_PARTS][2][2];
+    struct phantom_cell_stain {
+        float share, crowded, strength[2]; /* as in phantom_cell_mark, drawn for this slide */
+        bool of_others;
+    } cell[PHANTOM_CELL_KINDS][PHANTOM_CELL_PARTS][2];
     float site[PHANTOM_SITES][2];
     int folds;
     struct phantom_fold {
