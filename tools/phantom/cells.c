@@ -154,7 +154,7 @@ static void each_place(painter *p, uint32_t salt, float spacing, float jitter, a
 
 static bool in_hole(const phantom_place *at)
 {
-    return at->tissue < 1.5f || at->tear < 1;
+    return at->tissue < 1.5f || at->tear < 1 || (at->mucin > 0.01f && at->necrosis < 0);
 }
 
 static bool in_liver(const phantom_place *at)
@@ -408,7 +408,9 @@ static void tumor_nucleus(painter *p, uint32_t hash, float x, float y)
 {
     phantom_place at;
     phantom_place_at(p->section, x, y, &at);
-    if (in_hole(&at) || at.tumor < 1 || (at.gland < 2.5f && at.necrosis < 0) || vessel_distance(p->tile, x, y) < 3.5f) return;
+    if (in_hole(&at) || at.tumor < 1 || ((at.gland < 2.5f || at.scar < 2) && at.necrosis < 0) ||
+        vessel_distance(p->tile, x, y) < 3.5f)
+        return;
     bool collar = at.necrosis > 0 && in_collar(p->tile, x, y);
     bool ghost = at.necrosis > 4 - 6 * phantom_unit(hash, 3) && !collar;
     if (ghost && (phantom_unit(hash, 4) > (p->section->ghost_glands ? 0.65f : 0.30f))) return;
@@ -469,8 +471,8 @@ static void spindle(painter *p, uint32_t hash, float x, float y)
     phantom_place at;
     phantom_place_at(p->section, x, y, &at);
     if (in_hole(&at) || at.necrosis > -1 || phantom_unit(hash, 3) > 0.62f * at.density) return;
-    bool stroma = at.tumor > 1 && at.gland < -2.5f,
-         scar = at.tumor < -1 && (at.scar < -2 || (at.portal < -2 && phantom_unit(hash, 4) < 0.7f));
+    bool band = at.tumor > 1 && at.scar<-2, stroma = at.tumor> 1 && at.gland < -2.5f && !band,
+         scar = band || (at.tumor < -1 && (at.scar < -2 || (at.portal < -2 && phantom_unit(hash, 4) < 0.7f)));
     if ((!stroma && !scar) || vessel_distance(p->tile, x, y) < 2) return;
     if (scar && at.portal < 0 && in_portal_vessel(p->section, x, y)) return;
     float gx, gy;

@@ -31,7 +31,7 @@ static void expose(const phantom_section *section, phantom_tile *t, int channel,
         float haematoxylin = t->haematoxylin[i] + style->body * t->protein[i];
         float density =
             v[0] * haematoxylin + v[1] * t->protein[i] + v[2] * t->mark[0][i] + v[3] * t->mark[1][i] + v[4] * t->pigment[i];
-        out[i] = through(density * t->thickness[i]);
+        out[i] = through(density * t->thickness[i] + v[5] * t->ink[i] + v[6] * t->grey[i]);
     }
 }
 

@@ -225,6 +225,31 @@ static void capillaries(const painter *p, const phantom_place *place, bool in_de
     }
 }
 
+/* Pale blue strands in clear jelly. */
+static paint mucin(const painter *p)
+{
+    float strands = phantom_step(0.18f, 0.0f, fabsf(phantom_fractal(p->section->seed + 243, p->x / 22, p->y / 22, 3)));
+    return (paint){.haematoxylin = 0.05f + 0.12f * strands, .protein = 0.04f + 0.09f * strands};
+}
+
+/* Ink in uneven strokes; dust is dark; a bubble has a dark rim and blurs what lies under it. */
+static void paint_stray(painter *p)
+{
+    phantom_tile *t = p->tile;
+    const struct phantom_stray *f = NULL;
+    float d = phantom_stray_at(p->section, p->x, p->y, &f);
+    if (!f) return;
+    if (f->kind == PHANTOM_PEN) {
+        float streak = phantom_noise(f->hash + 1, (p->x * f->along_y - p->y * f->along_x) / 9, (p->x + p->y) / 160);
+        t->ink[p->at] = edge(-0.15f * d) * (0.75f + 0.3f * streak);
+    } else if (f->kind == PHANTOM_DUST) {
+        t->grey[p->at] = edge(-0.4f * d) * (0.9f + 0.4f * phantom_noise(f->hash + 1, p->x / 5, p->y / 5));
+    } else {
+        t->grey[p->at] = 0.55f * phantom_step(5.5f, 1.0f, fabsf(d + 4));
+        t->focus[p->at] = fmaxf(t->focus[p->at], 0.7f * edge(-0.3f * d));
+    }
+}
+
 static void paint_pixel(painter *p, const phantom_place *place)
 {
     phantom_tile *t = p->tile;
@@ -233,6 +258,7 @@ static void paint_pixel(painter *p, const phantom_place *place)
     t->class_of[p->at] = (uint8_t)class_of;
     t->thickness[p->at] = place->thickness * (place->fold < 2 ? 1 + 0.8f * edge(-place->fold * 0.5f) : 1);
     t->focus[p->at] = place->focus;
+    if (place->stray < 10) paint_stray(p);
     if (place->tissue < -4) return;
     p->grain = phantom_noise(s->seed + 231, p->x / 1.7f, p->y / 1.7f);
     p->coarse = phantom_noise(s->seed + 232, p->x / 4.5f, p->y / 4.5f);
@@ -250,7 +276,12 @@ static void paint_pixel(painter *p, const phantom_place *place)
         }
         if (place->scar < 1) mix_paint(&c, collagen(p, place->scar, 234), edge(-place->scar * 0.5f));
     }
-    if (in_tumor > 0 && in_dead < 1) mix_paint(&c, tumor(p, place), in_tumor);
+    if (in_tumor > 0 && in_dead < 1) {
+        paint alive = tumor(p, place);
+        if (place->scar < 1) mix_paint(&alive, collagen(p, place->scar, 234), edge(-place->scar * 0.5f));
+        mix_paint(&c, alive, in_tumor);
+    }
+    if (place->mucin > 0) mix_paint(&c, mucin(p), 0.95f * phantom_step(0, 0.04f, place->mucin));
     if (in_dead > 0) mix_paint(&c, dead(p, place), in_dead * in_tumor);
     if (in_tumor >= 1) capillaries(p, place, in_dead >= 1, &c);
     if (place->blood > 0) mix_paint(&c, (paint){.protein = 0.12f}, 0.8f * phantom_step(0, 0.08f, place->blood));
@@ -303,6 +334,8 @@ void phantom_paint_ground(const phantom_section *section, phantom_tile *tile)
     memset(tile->protein, 0, bytes);
     memset(tile->mark, 0, 2 * bytes);
     memset(tile->pigment, 0, bytes);
+    memset(tile->ink, 0, bytes);
+    memset(tile->grey, 0, bytes);
     tile->capillary_count = 0;
     find_nodes(&p);
     if (!tile->empty) {

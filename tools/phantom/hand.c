@@ -21,7 +21,7 @@ typedef struct {
     int32_t columns, rows;
     float cell;
     phantom_depths *depths; /* a cell */
-    float *fold;
+    float *fold, *stray;
     uint8_t *inside;
     uint32_t *region; /* 0: none yet */
     uint8_t *traced;  /* the cell's upper edge has been walked */
@@ -157,7 +157,7 @@ static cdu_status draw_region(hand *h, uint32_t region, const phantom_label *lab
 static bool covered(const hand *h, size_t at, uint8_t value)
 {
     phantom_depths d = h->depths[at];
-    if (value == PHANTOM_EXCLUDED) return h->fold[at] < 0;
+    if (value == PHANTOM_EXCLUDED) return h->fold[at] < 0 || h->stray[at] < 0;
     if (d.tissue <= 0) return false;
     return value == PHANTOM_TISSUE || (value == PHANTOM_TUMOR && d.tumor > 0) ||
            (value == PHANTOM_NECROSIS && d.tumor > 0 && d.necrosis > 0);
@@ -186,6 +186,7 @@ static cdu_status draw_all(hand *h, cdu_error *error)
     size_t count = (size_t)h->columns * (size_t)h->rows;
     CDU_TRY(cdu_allocate(&h->depths, count, sizeof *h->depths, error));
     CDU_TRY(cdu_allocate(&h->fold, count, sizeof *h->fold, error));
+    CDU_TRY(cdu_allocate(&h->stray, count, sizeof *h->stray, error));
     CDU_TRY(cdu_allocate(&h->inside, count, 1, error));
     CDU_TRY(cdu_allocate(&h->region, count, sizeof *h->region, error));
     CDU_TRY(cdu_allocate(&h->traced, count, 1, error));
@@ -196,6 +197,7 @@ static cdu_status draw_all(hand *h, cdu_error *error)
             size_t at = (size_t)j * (size_t)h->columns + (size_t)i;
             h->depths[at] = phantom_section_depths(h->section, x, y);
             h->fold[at] = phantom_artefact_at(h->section, x, y);
+            h->stray[at] = phantom_stray_at(h->section, x, y, NULL);
         }
     }
     for (size_t k = 0; k < phantom_label_count; k++) {
@@ -214,6 +216,7 @@ cdu_status phantom_hand_draw(const phantom_section *section, cdu_annotations *ou
     cdu_status status = draw_all(&h, error);
     free(h.depths);
     free(h.fold);
+    free(h.stray);
     free(h.inside);
     free(h.region);
     free(h.traced);

@@ -22,6 +22,7 @@ typedef struct {
     float protein[PHANTOM_AREA];      /* what eosin takes; a little of it takes haematoxylin */
     float mark[2][PHANTOM_AREA];      /* chromogens */
     float pigment[PHANTOM_AREA];
+    float ink[PHANTOM_AREA], grey[PHANTOM_AREA]; /* on the glass, not in the section: thickness does not scale them */
     float thickness[PHANTOM_AREA], focus[PHANTOM_AREA];
     uint8_t class_of[PHANTOM_AREA];
     phantom_round capillaries[PHANTOM_CAPILLARIES]; /* in reach of the tile */

@@ -110,6 +110,26 @@ static void draw_folds(cdu_random *r, phantom_section *s)
     }
 }
 
+/* Pen, dust and bubbles, as seldom as folds. Ink is blue, green or black. */
+static void draw_strays(cdu_random *r, phantom_section *s)
+{
+    static const float inks[3][3] = {{1.1f, 0.75f, 0.15f}, {0.9f, 0.35f, 0.8f}, {0.9f, 0.9f, 0.85f}};
+    float expected = fminf(1.5f, 0.4f + 0.06f * s->width * s->height * 1e-6f);
+    memcpy(s->style.vector[5], inks[cdu_random_below(r, 3)], sizeof inks[0]);
+    for (int k = 0; k < 3; k++) s->style.vector[6][k] = 1;
+    for (int i = 0; i < PHANTOM_STRAY_LIMIT; i++) {
+        struct phantom_stray f = {.x = uniform(r, 0, s->width), .y = uniform(r, 0, s->height), .hash = cdu_random_u32(r)};
+        float u = uniform(r, -1, 1), v = uniform(r, -1, 1), length = sqrtf(u * u + v * v) + 1e-6f, kind = cdu_random_float(r);
+        f.along_x = u / length;
+        f.along_y = v / length;
+        f.bend = uniform(r, -1, 1) / 6000;
+        f.kind = kind < 0.25f ? PHANTOM_PEN : kind < 0.65f ? PHANTOM_DUST : PHANTOM_BUBBLE;
+        f.half = f.kind == PHANTOM_PEN ? uniform(r, 30, 65) : f.kind == PHANTOM_DUST ? uniform(r, 4, 14) : uniform(r, 25, 90);
+        f.length = f.kind == PHANTOM_PEN ? uniform(r, 300, 900) : f.kind == PHANTOM_DUST ? uniform(r, 6, 70) : f.half;
+        if (cdu_random_float(r) < expected / PHANTOM_STRAY_LIMIT) s->stray[s->strays++] = f;
+    }
+}
+
 void phantom_section_draw(uint64_t case_seed, uint32_t index, const phantom_map *map, const phantom_assay *assay, float width,
                           float height, phantom_section *s)
 {
@@ -136,6 +156,7 @@ void phantom_section_draw(uint64_t case_seed, uint32_t index, const phantom_map 
     s->ghost_glands = cdu_random_float(&of_case) < 0.3f;
     draw_style(&r, assay, &s->style);
     draw_folds(&r, s);
+    draw_strays(&r, s);
     draw_marks(&r, &of_case, s);
 }
 
@@ -177,6 +198,7 @@ phantom_depths phantom_section_depths(const phantom_section *s, float x, float y
 
 phantom_class phantom_class_at(const phantom_section *s, const phantom_place *p, float x, float y)
 {
+    if (p->stray < 0) return PHANTOM_EXCLUDED;
     if (p->tissue < 5 || p->tumor < 5 || p->necrosis < 5) {
         float rough = 1.6f * phantom_noise(s->anatomy + 31, x / 6, y / 6);
         if (p->tissue + rough <= 0) return PHANTOM_BACKGROUND;
@@ -386,6 +408,28 @@ float phantom_artefact_at(const phantom_section *s, float x, float y)
     return fminf(nearest, 1e3f);
 }
 
+float phantom_stray_at(const phantom_section *s, float x, float y, const struct phantom_stray **which)
+{
+    float nearest = 1e3f;
+    for (int i = 0; i < s->strays; i++) {
+        const struct phantom_stray *f = &s->stray[i];
+        float dx = x - f->x, dy = y - f->y, along = dx * f->along_x + dy * f->along_y,
+              across = dy * f->along_x - dx * f->along_y - f->bend * along * along;
+        float d = sqrtf(dx * dx + dy * dy) - f->half;
+        if (d > f->length + 60) continue; /* the roughness below never reaches that far */
+        if (f->kind != PHANTOM_BUBBLE) {
+            /* a stroke or a fibre with round ends */
+            float beyond = fmaxf(fabsf(along) - f->length, 0), rough = f->kind == PHANTOM_PEN ? 0.12f : 0.45f;
+            d = sqrtf(across * across + beyond * beyond) -
+                f->half * (1 + rough * phantom_noise(f->hash, along / (2 * f->half), across / (2 * f->half)));
+        }
+        if (d >= nearest) continue;
+        nearest = d;
+        if (which) *which = f;
+    }
+    return nearest;
+}
+
 float phantom_tear_at(const phantom_section *s, float x, float y)
 {
     float open = phantom_clamp(2.4f * phantom_noise(s->seed + 86, x / 150, y / 150) - 0.7f, -1, 1);
@@ -401,6 +445,8 @@ void phantom_place_at(const phantom_section *s, float x, float y, phantom_place 
     p->tumor = d.tumor;
     p->necrosis = d.necrosis;
     p->vein = p->portal = p->scar = p->tear = p->fold = 1e3f;
+    p->stray = phantom_stray_at(s, x, y, NULL);
+    p->mucin = -1;
     p->radial_x = p->gland = p->lining = p->blood = p->focus = p->patch = 0;
     p->radial_y = p->density = p->chromatin = p->thickness = 1;
     p->thickness =
@@ -427,4 +473,5 @@ void phantom_place_at(const phantom_section *s, float x, float y, phantom_place 
     p->tear = phantom_tear_at(s, x, y);
     p->fold = phantom_artefact_at(s, x, y);
     p->blood = phantom_noise(s->seed + 87, x / 190, y / 190) - 0.62f;
+    p->mucin = phantom_noise(s->seed + 90, x / 150, y / 150) - 0.60f;
 }

@@ -12,8 +12,10 @@
 
 #define PHANTOM_MPP 0.5f
 
-/* Scanner and stains, drawn without regard to class or assay. Stain 0 haematoxylin, 1 eosin, 2 and 3 the chromogens, 4 pigment. */
-enum { PHANTOM_COMPONENTS = 5, PHANTOM_FOLD_LIMIT = 3 };
+/* Scanner and stains, drawn without regard to class or assay. Stain 0 haematoxylin, 1 eosin, 2 and 3 the chromogens, 4 pigment,
+ * 5 a pen's ink, 6 what is grey: dust, the rims of bubbles. */
+enum { PHANTOM_COMPONENTS = 7, PHANTOM_FOLD_LIMIT = 3, PHANTOM_STRAY_LIMIT = 3 };
+typedef enum { PHANTOM_PEN, PHANTOM_DUST, PHANTOM_BUBBLE } phantom_stray_kind;
 typedef struct {
     int lab;
     float vector[PHANTOM_COMPONENTS][3]; /* optical density a unit, with the slide's strength in it */
@@ -42,6 +44,12 @@ typedef struct {
         bool of_others;
     } cell[PHANTOM_CELL_KINDS][PHANTOM_CELL_PARTS][2];
     float site[PHANTOM_SITES][2];
+    int strays; /* what lies on the glass */
+    struct phantom_stray {
+        phantom_stray_kind kind;
+        float x, y, along_x, along_y, half, length, bend; /* um; a bubble's radius is `half` */
+        uint32_t hash;
+    } stray[PHANTOM_STRAY_LIMIT];
     int folds;
     struct phantom_fold {
         float x, y, along_x, along_y, half, length, bend;
@@ -63,6 +71,8 @@ typedef struct {
     float scar;                    /* um to capsule or scar, negative inside */
     float tear;                    /* um to a tear, negative inside */
     float blood;                   /* positive in haemorrhage */
+    float mucin;                   /* positive in a pool of mucin, outside of necrosis */
+    float stray;                   /* um to pen, dust or bubble, negative inside; large where there is none */
     float density, chromatin;      /* regional factors, the same law for all classes */
     float thickness;               /* factor on all optical densities */
     float focus;                   /* 0 sharp .. 1 out of focus */
@@ -85,8 +95,10 @@ typedef struct {
     uint32_t hash;
     float depth, lining; /* as in phantom_place */
 } phantom_gland;
-/* um to what a pathologist excludes (folds), negative inside, large where there is none. */
+/* um to a fold, negative inside, large where there is none. */
 float phantom_artefact_at(const phantom_section *section, float x, float y);
+/* The same for what lies on the glass: pen, dust, bubbles; over glass and tissue alike. `nearest`: which, or null. */
+float phantom_stray_at(const phantom_section *section, float x, float y, const struct phantom_stray **nearest);
 float phantom_tear_at(const phantom_section *section, float x, float y);
 phantom_gland phantom_gland_at(const phantom_section *section, float x, float y);
 /* um to the nearest lumen's border in a gland, negative in a lumen. */
