@@ -48,6 +48,7 @@ cdu_status cmd_phantom(int argc, char **argv, cdu_error *error)
     const char *folder = NULL, *stains = NULL;
     uint64_t slides = 0, seed = 0, threads = 0;
     cdu_size size = {0};
+    bool haematoxylin = false;
     const cdu_option options[] = {{.name = "slides",
                                    .letter = 'n',
                                    .type = CDU_OPTION_UNSIGNED,
@@ -76,6 +77,10 @@ cdu_status cmd_phantom(int argc, char **argv, cdu_error *error)
                                    .argument = "S",
                                    .fallback = "1",
                                    .help = "other seeds, other patients; the same seed gives the same bytes"},
+                                  {.name = "haematoxylin",
+                                   .type = CDU_OPTION_FLAG,
+                                   .value = &haematoxylin,
+                                   .help = "the same slides with haematoxylin alone: what structure says without marks"},
                                   {.name = "threads",
                                    .type = CDU_OPTION_UNSIGNED,
                                    .value = &threads,
@@ -96,7 +101,11 @@ cdu_status cmd_phantom(int argc, char **argv, cdu_error *error)
     bool done = false;
     CDU_TRY(cdu_options_parse(&usage, argc, argv, &done, error));
     if (done) return CDU_OK;
-    phantom_order order = {.slides = (uint32_t)slides, .width = (int64_t)size.width, .height = (int64_t)size.height, .seed = seed};
+    phantom_order order = {.slides = (uint32_t)slides,
+                           .width = (int64_t)size.width,
+                           .height = (int64_t)size.height,
+                           .seed = seed,
+                           .haematoxylin = haematoxylin};
     CDU_TRY(check_size(size, error));
     CDU_TRY(read_stains(stains, &order, error));
     CDU_TRY(cdu_folder_create(folder, error));

@@ -222,7 +222,7 @@ static void sinusoids(painter *p)
                 uint32_t h = a.hash * 3 + b.hash;
                 if (phantom_unit(h, 1) < 0.30f * at.density) {
                     float side = phantom_unit(h, 2) < 0.5f ? -1.0f : 1.0f;
-                    bool kupffer = phantom_unit(h, 3) < 0.35f;
+                    bool kupffer = phantom_unit(h, 3) < p->section->kupffer;
                     cell c = {.x = x + side * (half - 1) * nx,
                               .y = y + side * (half - 1) * ny,
                               .hash = h,
@@ -559,8 +559,10 @@ static void macrophage(painter *p, uint32_t hash, float x, float y)
     bool fibrous = at.tumor < -1 && (at.scar < -2 || at.portal < -2);
     if (in_hole(&at) || (at.tumor < 1 && !fibrous)) return;
     if (at.tumor > 0 && at.gland > 0 && at.necrosis < 0) return;
-    float per_mm2 = at.necrosis > 0 || fibrous ? 0 : 1800 * phantom_step(-60, -15, at.necrosis);
-    if (fibrous || (at.gland < -2 && at.necrosis < 0)) per_mm2 = fmaxf(per_mm2, 250);
+    float per_mm2 = at.necrosis > 0 || fibrous
+                        ? 0
+                        : p->section->macrophages_ring * phantom_step(-p->section->ring, -0.3f * p->section->ring, at.necrosis);
+    if (fibrous || (at.gland < -2 && at.necrosis < 0)) per_mm2 = fmaxf(per_mm2, p->section->macrophages_stroma);
     if (phantom_unit(hash, 3) > per_mm2 * 1.3e-5f * 13) return;
     if (fibrous && at.portal < 0 && in_portal_vessel(p->section, x, y)) return;
     cell c = {.x = x, .y = y, .hash = hash, .protein = 0.22f, .rough = 0.10f, .rim = 0.3f, .grain = 0.3f, .body = 3};

@@ -107,6 +107,7 @@ static cdu_status render_slide(renderer *r, const phantom_set *set, const phanto
     phantom_section section;
     float width = (float)r->order->width * PHANTOM_MPP, height = (float)r->order->height * PHANTOM_MPP;
     phantom_section_draw(of->seed, slide->section, map, slide->assay, width, height, &section);
+    if (r->order->haematoxylin) phantom_section_bare(&section);
     CDU_TRY(render_images(r, &section, slide, error));
     char path[CDU_PATH_LIMIT];
     cdu_annotations drawn = {0};

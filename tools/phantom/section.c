@@ -152,12 +152,22 @@ void phantom_section_draw(uint64_t case_seed, uint32_t index, const phantom_map 
     s->lymphocytes_margin = uniform(&of_case, 300, 2000);
     s->lymphocytes_stroma = uniform(&of_case, 50, 500);
     s->lymphocytes_epithelium = uniform(&of_case, 5, 80);
+    s->kupffer = uniform(&of_case, 0.16f, 0.43f);
+    s->macrophages_stroma = uniform(&of_case, 80, 400);
+    s->macrophages_ring = uniform(&of_case, 700, 2600);
+    s->ring = uniform(&of_case, 20, 60);
     s->debris = uniform(&of_case, 300, 3000);
     s->ghost_glands = cdu_random_float(&of_case) < 0.3f;
     draw_style(&r, assay, &s->style);
     draw_folds(&r, s);
     draw_strays(&r, s);
     draw_marks(&r, &of_case, s);
+}
+
+void phantom_section_bare(phantom_section *s)
+{
+    memset(s->style.vector[1], 0, sizeof *s->style.vector * (PHANTOM_COMPONENTS - 1));
+    s->style.body = 0;
 }
 
 /* Shifted, and warped by up to 30 um. */

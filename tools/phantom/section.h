@@ -36,6 +36,7 @@ typedef struct {
     float gland_spacing, stroma, lining;                                  /* um */
     float steatosis, lipofuscin;                                          /* share of places with a fat vacuole, a pigment grain */
     float lymphocytes_margin, lymphocytes_stroma, lymphocytes_epithelium; /* a mm2 */
+    float kupffer, macrophages_stroma, macrophages_ring, ring;            /* share of sinusoids' cells; a mm2; um wide */
     float capsule, scars;                                                 /* um; width of scars, 0: none */
     float debris;                                                         /* a mm2, at most */
     bool ghost_glands;
@@ -60,6 +61,8 @@ typedef struct {
 /* Draws a section. `index`: which of the case's sections it is. */
 void phantom_section_draw(uint64_t case_seed, uint32_t index, const phantom_map *map, const phantom_assay *assay, float width,
                           float height, phantom_section *out);
+/* Leaves the haematoxylin alone, without the other stains and what lies on the glass: what structure says without marks. */
+void phantom_section_bare(phantom_section *section);
 
 /* What is at a place. Fields that vary smoothly, so that painting may interpolate them. */
 typedef struct {

@@ -16,6 +16,7 @@ typedef struct {
     uint32_t stain_count, slides;
     int64_t width, height; /* px */
     uint64_t seed;
+    bool haematoxylin; /* that stain alone */
 } phantom_order;
 
 typedef struct {
