@@ -13,6 +13,7 @@
 #include "cdunet/study.h"
 #include "core/base/file.h"
 #include "core/slide/annotation.h"
+#include "tools/phantom/hand.h"
 #include "tools/phantom/paint.h"
 #include "tools/phantom/set.h"
 
@@ -134,6 +135,33 @@ Test(phantom, same_bytes_for_any_threads, .init = begin, .fini = end)
     }
 }
 
+/* Every assay: one thread and three give the same slide and mask. */
+Test(phantom, every_assay_has_the_same_bytes_again, .init = begin, .fini = end)
+{
+    char words[400], path[CDU_PATH_LIMIT];
+    const char *const runs[] = {"one", "three"};
+    cr_assert_eq(run("one", "--slides 9 --stains all --size 512x512 --seed 6 --threads 1", words), 0, "%s", words);
+    cr_assert_eq(run("three", "--slides 9 --stains all --size 512x512 --seed 6 --threads 3", words), 0, "%s", words);
+    phantom_order order = order_of(9, (uint32_t)phantom_assay_count);
+    phantom_set set;
+    cdu_error error = {0};
+    cr_assert_eq(phantom_assay_count, 9);
+    cr_assert_eq(phantom_set_plan(&order, &set, &error), CDU_OK, "%s", error.words);
+    for (uint32_t i = 0; i < set.slide_count; i++) {
+        for (int part = 0; part < 2; part++) {
+            char *bytes[2];
+            size_t size[2];
+            for (int k = 0; k < 2; k++) {
+                snprintf(path, sizeof path, "%s/%s/%s/%s.tif", folder, runs[k], part ? "masks" : "slides", set.slides[i].name);
+                cr_assert_eq(cdu_file_read(path, 1u << 26, &bytes[k], &size[k], &error), CDU_OK, "%s", error.words);
+            }
+            cr_assert(size[0] == size[1] && memcmp(bytes[0], bytes[1], size[0]) == 0, "%s", path);
+            for (int k = 0; k < 2; k++) free(bytes[k]);
+        }
+    }
+    phantom_set_free(&set);
+}
+
 static void render_tile(const phantom_section *section, int32_t x, int32_t y, uint8_t *rgb, uint8_t *classes)
 {
     phantom_tile *tile = calloc(1, sizeof *tile);
@@ -165,7 +193,8 @@ Test(phantom, tiles_do_not_show)
             render_tile(&section, at + SHIFT_X, at + SHIFT_Y, rgb[1], classes[1]);
             for (int32_t y = SHIFT_Y; y < PHANTOM_TILE; y++) {
                 for (int32_t x = SHIFT_X; x < PHANTOM_TILE; x++) {
-                    size_t i = (size_t)y * PHANTOM_TILE + (size_t)x, k = (size_t)(y - SHIFT_Y) * PHANTOM_TILE + (size_t)(x - SHIFT_X);
+                    size_t i = (size_t)y * PHANTOM_TILE + (size_t)x,
+                           k = (size_t)(y - SHIFT_Y) * PHANTOM_TILE + (size_t)(x - SHIFT_X);
                     differing += memcmp(&rgb[0][3 * i], &rgb[1][3 * k], 3) != 0 || classes[0][i] != classes[1][k];
                     tissue += classes[0][i] != 0;
                     compared++;
@@ -176,6 +205,357 @@ Test(phantom, tiles_do_not_show)
         cr_assert(tissue > compared / 4);
         phantom_map_free(&map);
     }
+}
+
+/* ---- what each assay marks ---- */
+
+enum { PATCH = 4 }; /* tiles a side that are looked at */
+
+/* One section of 512 um, painted but for the scanner: what each pixel holds. */
+typedef struct {
+    phantom_section section;
+    phantom_map map;
+    phantom_tile *tiles;
+} painting;
+
+/* `index` draws other slides of the same case. */
+static void paint_section(painting *p, const phantom_assay *assay, uint64_t seed, uint32_t index)
+{
+    phantom_shares shares = {.tissue = 0.3f, .tumor = 0.3f, .necrosis = 0.15f, .islands = 1};
+    cdu_error error = {0};
+    cr_assert_eq(phantom_map_make(seed, 512, 512, &shares, &p->map, &error), CDU_OK);
+    phantom_section_draw(seed, index, &p->map, assay, 512, 512, &p->section);
+    p->tiles = calloc(PATCH * PATCH, sizeof *p->tiles);
+    cr_assert_not_null(p->tiles);
+    for (int i = 0; i < PATCH * PATCH; i++) {
+        p->tiles[i].x0 = i % PATCH * PHANTOM_TILE - PHANTOM_MARGIN;
+        p->tiles[i].y0 = i / PATCH * PHANTOM_TILE - PHANTOM_MARGIN;
+        phantom_paint_ground(&p->section, &p->tiles[i]);
+        phantom_paint_cells(&p->section, &p->tiles[i]);
+    }
+}
+
+static void drop(painting *p)
+{
+    phantom_map_free(&p->map);
+    free(p->tiles);
+}
+
+/* Of the pixels of a class (0: of all but glass) that part which carries more than `least` of a chromogen. */
+static double marked(const painting *p, int chromogen, int class_of, float least)
+{
+    size_t all = 0, with = 0;
+    for (int i = 0; i < PATCH * PATCH; i++) {
+        const phantom_tile *t = &p->tiles[i];
+        for (int k = 0; k < PHANTOM_AREA; k++) {
+            if (t->class_of[k] == 0 || t->class_of[k] == 255 || (class_of && t->class_of[k] != class_of)) continue;
+            all++;
+            with += t->mark[chromogen][k] > least;
+        }
+    }
+    return all ? (double)with / (double)all : 0;
+}
+
+/* Of the pixels with more than `least` of a chromogen, that part which lies on a nucleus, as the same slide unmarked has them. */
+static double on_nuclei(const painting *p, const painting *unmarked, int chromogen, float least)
+{
+    size_t all = 0, on = 0;
+    for (int i = 0; i < PATCH * PATCH; i++) {
+        for (int k = 0; k < PHANTOM_AREA; k++) {
+            if (p->tiles[i].mark[chromogen][k] <= least) continue;
+            all++;
+            on += unmarked->tiles[i].haematoxylin[k] > 0.25f;
+        }
+    }
+    return all ? (double)on / (double)all : 0;
+}
+
+/* The same slide with the assay's colours and none of its marks. */
+static void paint_unmarked(painting *p, const char *name, uint64_t seed)
+{
+    phantom_assay bare = *phantom_assay_find(name);
+    bare.cell_count = bare.site_count = 0;
+    paint_section(p, &bare, seed, 1);
+    p->section.assay = NULL;
+}
+
+static const struct {
+    const char *name;
+    int chromogen;
+    double tissue[2], tumor[2], necrosis[2]; /* least and most share of marked pixels */
+    double nuclei[2];                        /* and of these on nuclei */
+} expected_marks[] = {
+    {"cea", 0, {0, 0.05}, {0.10, 0.9}, {0.02, 0.9}, {0, 0.6}},
+    {"ki67-cd3", 0, {0, 0.03}, {0.02, 0.3}, {0, 0.03}, {0.6, 1}},
+    {"ki67-cd3", 1, {0.001, 0.08}, {0.0002, 0.05}, {0, 0.01}, {0, 0.75}},
+    {"cd163-cd68", 0, {0.002, 0.08}, {0.0005, 0.08}, {0, 0.05}, {0, 0.75}},
+    {"cd163-cd68", 1, {0.001, 0.08}, {0.0003, 0.08}, {0, 0.05}, {0, 0.75}},
+    {"cd8-cd3", 0, {0.0005, 0.05}, {0.0001, 0.03}, {0, 0.01}, {0, 0.75}},
+    {"cd8-cd3", 1, {0.001, 0.08}, {0.0002, 0.05}, {0, 0.01}, {0, 0.75}},
+    {"foxp3", 0, {0.00002, 0.01}, {0, 0.01}, {0, 0.003}, {0.6, 1}},
+    {"ki67-cd8", 0, {0, 0.03}, {0.02, 0.3}, {0, 0.03}, {0.6, 1}},
+    {"ki67-cd8", 1, {0.0005, 0.05}, {0.0001, 0.03}, {0, 0.01}, {0, 0.75}},
+    {"prf-cd3", 0, {0.00001, 0.005}, {0, 0.005}, {0, 0.003}, {0, 1}},
+    {"prf-cd3", 1, {0.001, 0.08}, {0.0002, 0.05}, {0, 0.01}, {0, 0.75}},
+    {"pd1", 0, {0.0002, 0.06}, {0.00001, 0.03}, {0, 0.01}, {0, 0.75}},
+};
+
+Test(phantom, assays_mark_the_structures_they_name)
+{
+    for (size_t i = 0; i < sizeof expected_marks / sizeof expected_marks[0]; i++) {
+        painting p, bare;
+        paint_section(&p, phantom_assay_find(expected_marks[i].name), 91, 1);
+        paint_unmarked(&bare, expected_marks[i].name, 91);
+        const double *bounds[] = {expected_marks[i].tissue, expected_marks[i].tumor, expected_marks[i].necrosis};
+        int k = expected_marks[i].chromogen;
+        for (int c = 1; c <= 3; c++) {
+            double share = marked(&p, k, c, 0.3f);
+            cr_expect(share >= bounds[c - 1][0] && share <= bounds[c - 1][1], "%s, chromogen %d, class %d: %.5f",
+                      expected_marks[i].name, k, c, share);
+        }
+        double nuclei = on_nuclei(&p, &bare, k, 0.3f);
+        cr_expect(nuclei >= expected_marks[i].nuclei[0] && nuclei <= expected_marks[i].nuclei[1],
+                  "%s, chromogen %d: %.3f on nuclei", expected_marks[i].name, k, nuclei);
+        cr_expect(marked(&bare, k, 0, 0.3f) < 1e-9, "%s: marks without marks", expected_marks[i].name);
+        drop(&p);
+        drop(&bare);
+    }
+}
+
+/* CD8 and perforin lie in T cells alone: near every such pixel lies the ring of CD3. */
+Test(phantom, cells_of_two_marks_are_the_same_cells)
+{
+    static const char *const names[] = {"cd8-cd3", "prf-cd3"};
+    for (int n = 0; n < 2; n++) {
+        painting p;
+        paint_section(&p, phantom_assay_find(names[n]), 91, 1);
+        size_t all = 0, near = 0;
+        for (int i = 0; i < PATCH * PATCH; i++) {
+            const phantom_tile *t = &p.tiles[i];
+            for (int y = 10; y < PHANTOM_SIDE - 10; y++) {
+                for (int x = 10; x < PHANTOM_SIDE - 10; x++) {
+                    if (t->mark[0][y * PHANTOM_SIDE + x] < 0.35f) continue;
+                    float most = 0;
+                    for (int dy = -9; dy <= 9; dy++) {
+                        for (int dx = -9; dx <= 9; dx++) most = fmaxf(most, t->mark[1][(y + dy) * PHANTOM_SIDE + x + dx]);
+                    }
+                    all++;
+                    near += most > 0.3f;
+                }
+            }
+        }
+        cr_assert(all > 20 && near == all, "%s: %zu of %zu", names[n], near, all);
+        drop(&p);
+    }
+}
+
+static double degrees_between(const double a[3], const float b[3])
+{
+    double along = 0, aa = 0, bb = 0;
+    for (int k = 0; k < 3; k++) {
+        along += a[k] * (double)b[k];
+        aa += a[k] * a[k];
+        bb += (double)b[k] * (double)b[k];
+    }
+    return acos(fmin(along / sqrt(aa * bb), 1)) * 57.29578;
+}
+
+/* Adds the optical density of the pixels that hold from 0.25 to 0.9 of `plane`; returns how many. */
+static size_t add_density(painting *p, const float *(*plane)(const phantom_tile *tile), double density[3])
+{
+    static uint8_t rgb[PHANTOM_TILE * PHANTOM_TILE * 3], classes[PHANTOM_TILE * PHANTOM_TILE];
+    size_t count = 0;
+    for (int i = 0; i < PATCH * PATCH; i++) {
+        phantom_tile *t = &p->tiles[i];
+        phantom_develop(&p->section, t, PHANTOM_TILE, PHANTOM_TILE, rgb, classes, PHANTOM_TILE);
+        for (int y = 0; y < PHANTOM_TILE; y++) {
+            for (int x = 0; x < PHANTOM_TILE; x++) {
+                size_t at = (size_t)(y + PHANTOM_MARGIN) * PHANTOM_SIDE + (size_t)(x + PHANTOM_MARGIN);
+                if (t->class_of[at] == 255 || plane(t)[at] < 0.25f || plane(t)[at] > 0.9f) continue;
+                count++;
+                for (int k = 0; k < 3; k++) {
+                    double white = 255 * (double)p->section.style.white[k], seen = rgb[3 * (y * PHANTOM_TILE + x) + k];
+                    density[k] -= log10(fmax(seen, 1) / white);
+                }
+            }
+        }
+    }
+    return count;
+}
+
+static const float *first_mark(const phantom_tile *t)
+{
+    return t->mark[0];
+}
+
+static const float *second_mark(const phantom_tile *t)
+{
+    return t->mark[1];
+}
+
+static const float *protein(const phantom_tile *t)
+{
+    return t->protein;
+}
+
+static const float *haematoxylin(const phantom_tile *t)
+{
+    return t->haematoxylin;
+}
+
+/* What each stain looks like by itself is its published colour, but for the lab's and the slide's own turn; the scanner's stray
+ * light pales the darkest. */
+Test(phantom, stains_have_their_colours)
+{
+    static const float *(*const planes[4])(const phantom_tile *) = {haematoxylin, protein, first_mark, second_mark};
+    phantom_develop_prepare();
+    for (uint32_t a = 0; a < phantom_assay_count; a++) {
+        const phantom_assay *assay = &phantom_assays[a];
+        const phantom_stain stains[4] = {PHANTOM_HAEMATOXYLIN, assay->eosin ? PHANTOM_EOSIN : PHANTOM_NO_STAIN,
+                                         assay->chromogens[0], assay->chromogens[1]};
+        for (int c = 0; c < 4; c++) {
+            if (stains[c] == PHANTOM_NO_STAIN) continue;
+            double density[3] = {0};
+            size_t count = 0;
+            int lab = 0;
+            for (uint32_t index = 1; index <= 12 && count < 40; index++) { /* some slides mark little */
+                painting p;
+                paint_section(&p, assay, 91, index);
+                for (int other = 0; other < PHANTOM_COMPONENTS; other++) {
+                    if (other != c) memset(p.section.style.vector[other], 0, sizeof p.section.style.vector[other]);
+                }
+                p.section.style.body = 0;
+                lab = p.section.style.lab;
+                memset(density, 0, sizeof density);
+                count = add_density(&p, planes[c], density);
+                drop(&p);
+            }
+            float wanted[3];
+            phantom_stain_vector(stains[c], lab, wanted);
+            cr_expect(count >= 40, "%s, stain %d: %zu pixels", assay->name, c, count);
+            cr_expect(degrees_between(density, wanted) < 13, "%s, stain %d: %.1f degrees off", assay->name, c,
+                      degrees_between(density, wanted));
+        }
+    }
+}
+
+/* ---- what lies on the glass, and confusers ---- */
+
+static bool inside(const cdu_polygon *polygon, double x, double y)
+{
+    bool in = false;
+    for (size_t r = 0; r < polygon->count; r++) {
+        const cdu_ring *ring = &polygon->rings[r];
+        for (size_t i = 0, j = ring->count - 1; i < ring->count; j = i++) {
+            cdu_point a = ring->points[i], b = ring->points[j];
+            if ((a.y > y) != (b.y > y) && x < (b.x - a.x) * (y - a.y) / (b.y - a.y) + a.x) in = !in;
+        }
+    }
+    return in;
+}
+
+Test(phantom, pen_dust_and_bubbles_are_excluded_and_drawn)
+{
+    phantom_shares shares = {.tissue = 0.3f, .tumor = 0.3f, .necrosis = 0.15f, .islands = 1};
+    phantom_map map;
+    cdu_error error = {0};
+    cr_assert_eq(phantom_map_make(31, 1500, 1500, &shares, &map, &error), CDU_OK);
+    size_t seen[3] = {0}, sections = 0, strays = 0, on_glass = 0, drawn = 0, large = 0;
+    for (uint32_t index = 0; index < 60; index++, sections++) {
+        phantom_section s;
+        phantom_section_draw(31, index, &map, &phantom_assays[index % phantom_assay_count], 1500, 1500, &s);
+        strays += (size_t)s.strays;
+        cr_assert(s.strays <= PHANTOM_STRAY_LIMIT);
+        for (int i = 0; i < s.strays; i++) {
+            phantom_place place;
+            seen[s.stray[i].kind]++;
+            phantom_place_at(&s, s.stray[i].x, s.stray[i].y, &place);
+            cr_assert(place.stray < 0);
+            cr_assert_eq(phantom_class_at(&s, &place, s.stray[i].x, s.stray[i].y), PHANTOM_EXCLUDED);
+            on_glass += place.tissue < 0;
+        }
+        if (index >= 12) continue;
+        cdu_annotations by_hand = {0};
+        cr_assert_eq(phantom_hand_draw(&s, &by_hand, &error), CDU_OK, "%s", error.words);
+        for (int i = 0; i < s.strays; i++) {
+            const struct phantom_stray *f = &s.stray[i];
+            if (f->kind == PHANTOM_DUST || f->x < 60 || f->y < 60 || f->x > 1440 || f->y > 1440) continue;
+            large++;
+            bool found = false;
+            for (size_t k = 0; k < by_hand.count; k++) {
+                found |= strcmp(by_hand.items[k].class_name, "Exclude") == 0 &&
+                         inside(&by_hand.items[k].polygons[0], (double)(f->x / PHANTOM_MPP), (double)(f->y / PHANTOM_MPP));
+            }
+            drawn += found;
+        }
+        cdu_annotations_free(&by_hand);
+    }
+    phantom_map_free(&map);
+    cr_assert(seen[PHANTOM_PEN] > 0 && seen[PHANTOM_DUST] > 0 && seen[PHANTOM_BUBBLE] > 0);
+    cr_assert(on_glass > 0 && on_glass < strays, "%zu of %zu on glass", on_glass, strays);
+    cr_assert(strays > sections / 5 && strays < 2 * sections, "%zu on %zu slides", strays, sections);
+    cr_assert(large > 0 && drawn + 1 >= large, "%zu of %zu drawn", drawn, large);
+}
+
+/* Scars and mucin stand in Tissue and in Tumor alike: neither tells the class. */
+Test(phantom, confusers_stand_in_tissue_and_tumor)
+{
+    size_t all[2] = {0}, scar[2] = {0}, mucin[2] = {0}, blood[2] = {0};
+    for (uint64_t seed = 40; seed < 52; seed++) {
+        phantom_shares shares = {.tissue = 0.3f, .tumor = 0.3f, .necrosis = 0.1f, .islands = 1};
+        phantom_map map;
+        phantom_section s;
+        cdu_error error = {0};
+        cr_assert_eq(phantom_map_make(seed, 1024, 1024, &shares, &map, &error), CDU_OK);
+        phantom_section_draw(seed, 0, &map, &phantom_assays[0], 1024, 1024, &s);
+        for (int i = 0; i < 128 * 128; i++) {
+            phantom_place at;
+            phantom_place_at(&s, (float)(i % 128) * 8, (float)(i / 128) * 8, &at);
+            if (at.tissue < 10 || at.necrosis > 0 || (at.tumor > -60 && at.tumor < 10)) continue;
+            int k = at.tumor > 0;
+            all[k]++;
+            scar[k] += at.scar < 0;
+            mucin[k] += at.mucin > 0;
+            blood[k] += at.blood > 0;
+        }
+        phantom_map_free(&map);
+    }
+    for (int k = 0; k < 2; k++) {
+        cr_expect(all[k] > 5000, "%zu", all[k]);
+        cr_expect(scar[k] * 200 > all[k] && scar[k] < all[k] / 3, "class %d: scar %zu of %zu", k + 1, scar[k], all[k]);
+        cr_expect(mucin[k] * 500 > all[k] && mucin[k] < all[k] / 10, "class %d: mucin %zu of %zu", k + 1, mucin[k], all[k]);
+        cr_expect(blood[k] * 500 > all[k] && blood[k] < all[k] / 10, "class %d: blood %zu of %zu", k + 1, blood[k], all[k]);
+    }
+}
+
+/* --haematoxylin: the same places, one colour. */
+Test(phantom, haematoxylin_alone_keeps_masks_and_has_one_colour, .init = begin, .fini = end)
+{
+    char words[400], path[CDU_PATH_LIMIT], *bytes[2];
+    size_t size[2];
+    const char *const parts[] = {"masks", "slides"}, *const runs[] = {"whole", "bare"};
+    cr_assert_eq(run("whole", "--slides 1 --stains cea --size 512x512 --seed 6", words), 0, "%s", words);
+    cr_assert_eq(run("bare", "--slides 1 --stains cea --size 512x512 --seed 6 --haematoxylin", words), 0, "%s", words);
+    for (int part = 0; part < 2; part++) {
+        cdu_error error = {0};
+        for (int k = 0; k < 2; k++) {
+            snprintf(path, sizeof path, "%s/%s/%s/case01-cea.tif", folder, runs[k], parts[part]);
+            cr_assert_eq(cdu_file_read(path, 1u << 26, &bytes[k], &size[k], &error), CDU_OK, "%s", error.words);
+        }
+        bool same = size[0] == size[1] && memcmp(bytes[0], bytes[1], size[0]) == 0;
+        cr_assert(same == (part == 0), "%s", parts[part]);
+        for (int k = 0; k < 2; k++) free(bytes[k]);
+    }
+    phantom_develop_prepare();
+    painting p;
+    paint_section(&p, phantom_assay_find("cea"), 91, 1);
+    phantom_section_bare(&p.section);
+    double brown[3] = {0};
+    float wanted[3];
+    cr_assert(add_density(&p, haematoxylin, brown) > 1000);
+    phantom_stain_vector(PHANTOM_HAEMATOXYLIN, 0, wanted);
+    cr_assert(degrees_between(brown, wanted) < 13, "%.1f degrees off", degrees_between(brown, wanted));
+    drop(&p);
 }
 
 /* The first level of a label map. */
@@ -198,19 +578,6 @@ static uint8_t *read_mask(const char *path, uint32_t *width, uint32_t *height)
     TIFFClose(tiff);
     free(tile);
     return mask;
-}
-
-static bool inside(const cdu_polygon *polygon, double x, double y)
-{
-    bool in = false;
-    for (size_t r = 0; r < polygon->count; r++) {
-        const cdu_ring *ring = &polygon->rings[r];
-        for (size_t i = 0, j = ring->count - 1; i < ring->count; j = i++) {
-            cdu_point a = ring->points[i], b = ring->points[j];
-            if ((a.y > y) != (b.y > y) && x < (b.x - a.x) * (y - a.y) / (b.y - a.y) + a.x) in = !in;
-        }
-    }
-    return in;
 }
 
 /* What the annotations say of a place: the classes' order resolves overlaps. */
