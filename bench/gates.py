@@ -154,13 +154,14 @@ class Results:
               + " ".join(f"{x:.2f}" for x in f1[1:]), flush=True)
 
     def write(self):
-        """Earlier rows of the same gate and subject give way."""
+        """Earlier rows of the same gate, subject and set give way."""
         rows = []
         if os.path.exists(self.path):
             with open(self.path, encoding="utf-8") as file:
                 rows = json.load(file)
-        new = {(row["gate"], row["what"]) for row in self.rows}
-        rows = sorted([row for row in rows if (row["gate"], row["what"]) not in new] + self.rows, key=lambda row: row["gate"])
+        new = {(row["gate"], row["what"], row["set"], row["slides"]) for row in self.rows}
+        rows = [row for row in rows if (row["gate"], row["what"], row["set"], row["slides"]) not in new] + self.rows
+        rows.sort(key=lambda row: (row["gate"], row["set"], row["slides"]))
         os.makedirs(os.path.dirname(self.path), exist_ok=True)
         with open(self.path + ".new", "w", encoding="utf-8") as file:
             json.dump(rows, file, indent=1)
