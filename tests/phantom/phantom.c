@@ -549,10 +549,10 @@ Test(phantom, pen_dust_and_bubbles_are_excluded_and_drawn)
     cr_assert(large > 0 && drawn + 1 >= large, "%zu of %zu drawn", drawn, large);
 }
 
-/* Scars and mucin stand in Tissue and in Tumor alike: neither tells the class. */
+/* Scars, mucin, haemorrhage and fat stand in Tissue and in Tumor alike: none tells the class. */
 Test(phantom, confusers_stand_in_tissue_and_tumor)
 {
-    size_t all[2] = {0}, scar[2] = {0}, mucin[2] = {0}, blood[2] = {0};
+    size_t all[2] = {0}, scar[2] = {0}, mucin[2] = {0}, blood[2] = {0}, fat[2] = {0};
     for (uint64_t seed = 40; seed < 52; seed++) {
         phantom_shares shares = {.tissue = 0.3f, .tumor = 0.3f, .necrosis = 0.1f, .islands = 1};
         phantom_map map;
@@ -569,6 +569,7 @@ Test(phantom, confusers_stand_in_tissue_and_tumor)
             scar[k] += at.scar < 0;
             mucin[k] += at.mucin > 0;
             blood[k] += at.blood > 0;
+            fat[k] += at.fat > 0;
         }
         phantom_map_free(&map);
     }
@@ -577,7 +578,71 @@ Test(phantom, confusers_stand_in_tissue_and_tumor)
         cr_expect(scar[k] * 200 > all[k] && scar[k] < all[k] / 3, "class %d: scar %zu of %zu", k + 1, scar[k], all[k]);
         cr_expect(mucin[k] * 500 > all[k] && mucin[k] < all[k] / 10, "class %d: mucin %zu of %zu", k + 1, mucin[k], all[k]);
         cr_expect(blood[k] * 500 > all[k] && blood[k] < all[k] / 10, "class %d: blood %zu of %zu", k + 1, blood[k], all[k]);
+        cr_expect(fat[k] * 500 > all[k] && fat[k] < all[k] / 10, "class %d: fat %zu of %zu", k + 1, fat[k], all[k]);
     }
+}
+
+/* The regional factors are those of the recipe, and no class has its own: median 1, log-normal. */
+Test(phantom, regional_factors_follow_one_law_in_all_classes)
+{
+    double count[4] = {0}, sum[4][2] = {0}, squares[4][2] = {0};
+    for (uint64_t seed = 60; seed < 84; seed++) {
+        phantom_shares shares = {.tissue = 0.25f, .tumor = 0.25f, .necrosis = 0.25f, .islands = 1};
+        phantom_map map;
+        phantom_section s;
+        cdu_error error = {0};
+        cr_assert_eq(phantom_map_make(seed, 1024, 1024, &shares, &map, &error), CDU_OK);
+        phantom_section_draw(seed, 0, &map, &phantom_assays[seed % phantom_assay_count], 1024, 1024, &s);
+        for (int i = 0; i < 128 * 128; i++) {
+            phantom_place at;
+            phantom_place_at(&s, (float)(i % 128) * 8, (float)(i / 128) * 8, &at);
+            int c = (int)phantom_class_at(&s, &at, (float)(i % 128) * 8, (float)(i / 128) * 8);
+            if (c == 0 || c > 3) continue;
+            double factors[2] = {log((double)at.density), log((double)at.chromatin)};
+            count[c]++;
+            for (int k = 0; k < 2; k++) {
+                sum[c][k] += factors[k];
+                squares[c][k] += factors[k] * factors[k];
+            }
+        }
+        phantom_map_free(&map);
+    }
+    static const double sigma[2] = {0.30, 0.25};
+    for (int c = 1; c <= 3; c++) {
+        for (int k = 0; k < 2; k++) {
+            double mean = sum[c][k] / count[c], deviation = sqrt(squares[c][k] / count[c] - mean * mean);
+            cr_expect(fabs(mean) < 0.1 * sigma[k] / 0.25, "class %d, factor %d: mean %.3f", c, k, mean);
+            cr_expect(fabs(deviation / sigma[k] - 1) < 0.2, "class %d, factor %d: deviation %.3f", c, k, deviation);
+        }
+    }
+}
+
+/* Macrophages ring necrosis, through glands too: brown in the band over its border against the dead middle and the rest. */
+Test(phantom, macrophages_ring_necrosis)
+{
+    double all[3] = {0}, with[3] = {0};
+    for (uint64_t seed = 91; seed < 95; seed++) {
+        painting p;
+        paint_section(&p, phantom_assay_find("cd163-cd68"), seed, 1);
+        for (int i = 0; i < PATCH * PATCH; i++) {
+            const phantom_tile *t = &p.tiles[i];
+            for (int k = 0; k < PHANTOM_AREA; k += 3) {
+                float x = ((float)(t->x0 + k % PHANTOM_SIDE) + 0.5f) * PHANTOM_MPP,
+                      y = ((float)(t->y0 + k / PHANTOM_SIDE) + 0.5f) * PHANTOM_MPP;
+                phantom_depths d = phantom_section_depths(&p.section, x, y);
+                if (d.tumor < 5 || d.tissue < 5) continue;
+                float place = (d.necrosis + 0.2f * p.section.ring) / p.section.ring;
+                int zone = fabsf(place) < 0.4f ? 1 : place > 0.8f ? 2 : place < -0.8f ? 0 : -1;
+                if (zone < 0) continue;
+                all[zone]++;
+                with[zone] += t->mark[0][k] > 0.3f;
+            }
+        }
+        drop(&p);
+    }
+    cr_assert(all[0] > 1000 && all[1] > 1000 && all[2] > 1000, "%.0f %.0f %.0f", all[0], all[1], all[2]);
+    double rest = with[0] / all[0], ring = with[1] / all[1], dead = with[2] / all[2];
+    cr_assert(ring > 0.02 && ring > 3 * rest && ring > 10 * dead, "ring %.4f, around %.4f, dead %.4f", ring, rest, dead);
 }
 
 /* --haematoxylin: the same places, one colour. */

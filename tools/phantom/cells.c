@@ -154,7 +154,7 @@ static void each_place(painter *p, uint32_t salt, float spacing, float jitter, a
 
 static bool in_hole(const phantom_place *at)
 {
-    return at->tissue < 1.5f || at->tear < 1 || (at->mucin > 0.01f && at->necrosis < 0);
+    return at->tissue < 1.5f || at->tear < 1 || ((at->mucin > 0.01f || at->fat > 0.01f) && at->necrosis < 0);
 }
 
 static bool in_liver(const phantom_place *at)
@@ -173,7 +173,7 @@ static void hepatocyte_nuclei(painter *p)
             phantom_hepatocyte h = phantom_hepatocyte_at(p->section, i, j);
             phantom_place at;
             phantom_place_at(p->section, h.x, h.y, &at);
-            if (!in_liver(&at) || phantom_unit(h.hash, 4) < 0.12f) continue; /* the section misses some nuclei */
+            if (!in_liver(&at) || phantom_unit(h.hash, 4) > 0.88f * at.density) continue; /* the section misses some nuclei */
             int nuclei = phantom_unit(h.hash, 5) < 0.18f ? 2 : 1;
             for (int n = 0; n < nuclei; n++) {
                 float away = nuclei == 2 ? (n ? 3.8f : -3.8f) : 0, u = phantom_unit(h.hash, 6) * 2 - 1,
@@ -263,7 +263,7 @@ static void vacuole(painter *p, uint32_t hash, float x, float y)
     phantom_place at;
     phantom_place_at(p->section, x, y, &at);
     if (!in_liver(&at) || phantom_unit(hash, 4) > 0.4f + 1.2f * at.patch) return;
-    float u = phantom_unit(hash, 5), radius = 4 + 12 * u * u;
+    float u = phantom_unit(hash, 5), radius = 4 + 16 * u * u;
     if (at.vein < radius + 3 || at.portal < radius || at.tumor > -radius) return;
     cell c = {.x = x, .y = y, .a = radius, .b = radius * 0.94f, .along_x = 1, .hash = hash, .rough = 0.03f};
     int32_t reach = (int32_t)(radius / PHANTOM_MPP) + 3, ci = phantom_floor(x / PHANTOM_MPP) - p->tile->x0,
@@ -414,7 +414,7 @@ static void tumor_nucleus(painter *p, uint32_t hash, float x, float y)
     bool collar = at.necrosis > 0 && in_collar(p->tile, x, y);
     bool ghost = at.necrosis > 4 - 6 * phantom_unit(hash, 3) && !collar;
     if (ghost && (phantom_unit(hash, 4) > (p->section->ghost_glands ? 0.65f : 0.30f))) return;
-    if (!ghost && phantom_unit(hash, 4) > 0.90f * at.density) return;
+    if (!ghost && phantom_unit(hash, 4) > 0.80f * at.density) return;
     phantom_gland gland = phantom_gland_at(p->section, x, y);
     float lumen = phantom_lumen_at(p->section, &gland, gland.depth, x, y);
     /* two or three layers at the base; the side towards the lumen is mostly free */
@@ -558,10 +558,9 @@ static void macrophage(painter *p, uint32_t hash, float x, float y)
     phantom_place_at(p->section, x, y, &at);
     bool fibrous = at.tumor < -1 && (at.scar < -2 || at.portal < -2);
     if (in_hole(&at) || (at.tumor < 1 && !fibrous)) return;
-    if (at.tumor > 0 && at.gland > 0 && at.necrosis < 0) return;
-    float per_mm2 = at.necrosis > 0 || fibrous
-                        ? 0
-                        : p->section->macrophages_ring * phantom_step(-p->section->ring, -0.3f * p->section->ring, at.necrosis);
+    /* the ring lies over the border, through glands and stroma alike; elsewhere they keep to stroma */
+    float from_ring = fabsf(at.necrosis + 0.2f * p->section->ring);
+    float per_mm2 = fibrous ? 0 : p->section->macrophages_ring * phantom_step(0.55f, 0.4f, from_ring / p->section->ring);
     if (fibrous || (at.gland < -2 && at.necrosis < 0)) per_mm2 = fmaxf(per_mm2, p->section->macrophages_stroma);
     if (phantom_unit(hash, 3) > per_mm2 * 1.3e-5f * 13) return;
     if (fibrous && at.portal < 0 && in_portal_vessel(p->section, x, y)) return;

@@ -232,6 +232,25 @@ static paint mucin(const painter *p)
     return (paint){.haematoxylin = 0.05f + 0.12f * strands, .protein = 0.04f + 0.09f * strands};
 }
 
+/* Fat cells: round and empty, 30 to 60 um, thin walls between them. */
+static paint fat(const painter *p)
+{
+    const float spacing = 44;
+    float nearest = 1e9f, second = 1e9f;
+    int32_t i0 = phantom_floor(p->x / spacing), j0 = phantom_floor(p->y / spacing);
+    for (int32_t j = j0 - 1; j <= j0 + 1; j++) {
+        for (int32_t i = i0 - 1; i <= i0 + 1; i++) {
+            uint32_t h = phantom_hash(p->section->seed + 244, i, j);
+            float dx = p->x - ((float)i + 0.15f + 0.7f * phantom_unit(h, 1)) * spacing,
+                  dy = p->y - ((float)j + 0.15f + 0.7f * phantom_unit(h, 2)) * spacing, d = sqrtf(dx * dx + dy * dy);
+            second = fminf(second, fmaxf(d, nearest));
+            nearest = fminf(nearest, d);
+        }
+    }
+    float wall = phantom_step(2.6f, 1.0f, 0.5f * (second - nearest) + 0.4f * p->coarse);
+    return (paint){.haematoxylin = 0.03f * wall, .protein = 0.01f + 0.24f * wall};
+}
+
 /* Ink in uneven strokes; dust is dark; a bubble has a dark rim and blurs what lies under it. */
 static void paint_stray(painter *p)
 {
@@ -282,13 +301,14 @@ static void paint_pixel(painter *p, const phantom_place *place)
         mix_paint(&c, alive, in_tumor);
     }
     if (place->mucin > 0) mix_paint(&c, mucin(p), 0.95f * phantom_step(0, 0.04f, place->mucin));
+    if (place->fat > 0) mix_paint(&c, fat(p), phantom_step(0, 0.03f, place->fat));
     if (in_dead > 0) mix_paint(&c, dead(p, place), in_dead * in_tumor);
     if (in_tumor >= 1) capillaries(p, place, in_dead >= 1, &c);
     if (place->blood > 0) mix_paint(&c, (paint){.protein = 0.12f}, 0.8f * phantom_step(0, 0.08f, place->blood));
     float hole = place->tear < 12 ? edge(-phantom_tear_at(s, p->x, p->y)) : 0;
     mix_paint(&c, (paint){0}, hole);
     float solid = phantom_clamp(c.protein / 0.25f, 0, 1.2f),
-          twice = 1 + in_dead * in_tumor + 0.6f * phantom_step(22, 4, place->tissue);
+          twice = 1 + fmaxf(in_dead * in_tumor, phantom_step(22, 4, place->tissue));
     for (int k = 0; k < 2; k++) c.mark[k] += s->style.haze[k] * solid * twice;
     float chromatin = place->chromatin * present;
     t->haematoxylin[p->at] = fmaxf(c.haematoxylin, 0) * chromatin;

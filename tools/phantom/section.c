@@ -142,8 +142,8 @@ void phantom_section_draw(uint64_t case_seed, uint32_t index, const phantom_map 
     float length = sqrtf(u * u + v * v) + 1e-6f, size = index == 0 ? 0 : uniform(&r, 0.2f, 1) * reach;
     s->shift_x = size * u / length;
     s->shift_y = size * v / length;
-    s->gland_spacing = uniform(&of_case, 108, 168);
-    s->stroma = uniform(&of_case, 3, 11);
+    s->gland_spacing = uniform(&of_case, 125, 200);
+    s->stroma = uniform(&of_case, 6, 18);
     s->lining = uniform(&of_case, 22, 32);
     s->capsule = cdu_random_float(&of_case) < 0.5f ? uniform(&of_case, 8, 50) : 0;
     s->scars = cdu_random_float(&of_case) < 0.6f ? uniform(&of_case, 5, 22) : 0;
@@ -446,6 +446,13 @@ float phantom_tear_at(const phantom_section *s, float x, float y)
     return ridge(s->seed + 84, x, y, 260) - 5 * open + 0.8f * phantom_noise(s->seed + 88, x / 4, y / 4);
 }
 
+/* A factor that varies over the slide: log-normal with that deviation. */
+static float regional(float sigma, uint32_t seed, float x, float y)
+{
+    const float unit = 0.33f; /* deviation of phantom_noise */
+    return expf(sigma / unit * phantom_noise(seed, x, y));
+}
+
 void phantom_place_at(const phantom_section *s, float x, float y, phantom_place *p)
 {
     float cx, cy;
@@ -456,15 +463,15 @@ void phantom_place_at(const phantom_section *s, float x, float y, phantom_place 
     p->necrosis = d.necrosis;
     p->vein = p->portal = p->scar = p->tear = p->fold = 1e3f;
     p->stray = phantom_stray_at(s, x, y, NULL);
-    p->mucin = -1;
+    p->mucin = p->fat = -1;
     p->radial_x = p->gland = p->lining = p->blood = p->focus = p->patch = 0;
     p->radial_y = p->density = p->chromatin = p->thickness = 1;
     p->thickness =
         1 + 0.12f * phantom_noise(s->seed + 71, x / 1400, y / 1400) + 0.04f * phantom_noise(s->seed + 72, x / 300, y / 300);
     p->focus = phantom_step(0.50f, 0.62f, phantom_noise(s->seed + 73, x / 420, y / 420));
     if (d.tissue < -30) return;
-    p->density = 1 + 0.42f * phantom_noise(s->seed + 74, x / 260, y / 260);
-    p->chromatin = 1 + 0.36f * phantom_noise(s->seed + 75, x / 230, y / 230);
+    p->density = regional(0.30f, s->seed + 74, x / 260, y / 260);
+    p->chromatin = regional(0.25f, s->seed + 75, x / 230, y / 230);
     p->patch = phantom_clamp(0.5f + 0.8f * phantom_noise(s->seed + 76, x / 130, y / 130), 0, 1);
     if (d.tumor < 40)
         vessels_at(s, cx, cy, p);
@@ -484,4 +491,5 @@ void phantom_place_at(const phantom_section *s, float x, float y, phantom_place 
     p->fold = phantom_artefact_at(s, x, y);
     p->blood = phantom_noise(s->seed + 87, x / 190, y / 190) - 0.62f;
     p->mucin = phantom_noise(s->seed + 90, x / 150, y / 150) - 0.60f;
+    p->fat = phantom_noise(s->seed + 92, x / 210, y / 210) - 0.60f;
 }

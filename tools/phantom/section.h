@@ -75,6 +75,7 @@ typedef struct {
     float tear;                    /* um to a tear, negative inside */
     float blood;                   /* positive in haemorrhage */
     float mucin;                   /* positive in a pool of mucin, outside of necrosis */
+    float fat;                     /* positive among fat cells, outside of necrosis */
     float stray;                   /* um to pen, dust or bubble, negative inside; large where there is none */
     float density, chromatin;      /* regional factors, the same law for all classes */
     float thickness;               /* factor on all optical densities */
