@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """The gates of phantom slides: how far colour alone, small windows, a network and the true haematoxylin get on unseen cases.
 
-    cdunet phantom SET --slides 108 --stains all --size 2048x2048 --seed 21
+    bench/gates.py all WORK               makes the sets in the folder WORK and runs every gate; what is there already is not made again
     bench/gates.py colour SET             gates 1, 2 and 5: a histogram, windows, labels that say nothing
     bench/gates.py network SET RUN        gate 3 (one assay); with --all on a set of `cdunet phantom --haematoxylin`: gate 4
+    bench/gates.py table                  what was recorded, as a table of docs/phantom.md
 
-Scores are F1 on the exact masks of the test slides, pixels of 1 um pooled; the mean is that of tissue, tumor and necrosis. Each gate adds its
-row to bench/results/gates/results.json beside the commit of the generator. Exits 1 where a gate is missed. Needs numpy, scipy, scikit-learn and Pillow.
+Scores are F1 on the exact masks of the test slides, pixels of 1 um pooled; the mean is that of tissue, tumor and necrosis. Networks are trained on
+the polygons drawn by hand; the validation slides choose the step. Each gate adds its row to bench/results/gates/results.json beside the commit of the
+generator. Exits 1 where a gate is missed. Needs numpy, scipy, scikit-learn and Pillow.
 """
 import argparse, csv, json, os, subprocess, sys
 
@@ -111,23 +113,24 @@ def windows(rgb):
     return np.stack(out, axis=-1)
 
 
-def draw(slides, each, random):
+def draw(slides, each, random, labels_of, only_tissue):
     features, truth = [], []
     for slide in slides:
         rgb, labels = slide.read()
-        at = random.permutation(np.flatnonzero(labels != EXCLUDED))[:each]
+        shown = labels_of(labels)
+        at = random.permutation(np.flatnonzero(usable(labels, shown, only_tissue)))[:each]
         features.append(windows(rgb).reshape(-1, 6)[at])
-        truth.append(labels.ravel()[at])
+        truth.append(shown.ravel()[at])
     return np.concatenate(features), np.concatenate(truth)
 
 
-def forest_scores(train, test):
+def forest_confusion(train, test, labels_of=lambda labels: labels, only_tissue=False):
     from sklearn.ensemble import RandomForestClassifier
     random = np.random.default_rng(1)
     forest = RandomForestClassifier(100, min_samples_leaf=5, n_jobs=2, random_state=1)
-    forest.fit(*draw(train, 1500, random))
-    features, truth = draw(test, 5000, random)
-    return scores(count(truth, forest.predict(features).astype(np.int64)))
+    forest.fit(*draw(train, 1500, random, labels_of, only_tissue))
+    features, truth = draw(test, 5000, random, labels_of, only_tissue)
+    return count(truth, forest.predict(features).astype(np.int64))
 
 
 # ---- results ----
@@ -144,23 +147,24 @@ class Results:
         self.path = os.path.join(folder, "results.json")
         self.settings, self.rows = settings, []
 
-    def add(self, gate, what, f1, limit, above):
+    def add(self, gate, what, f1, limit, above, **more):
         value = mean_of_three(f1)
         held = value >= limit if above else value <= limit
         row = {"gate": gate, "what": what, "mean": round(value, 3), "limit": round(limit, 3), "bound": "least" if above else "most", "held": bool(held),
-               "f1": {name: round(float(x), 3) for name, x in zip(CLASSES, f1)}}
+               "f1": {name: round(float(x), 3) for name, x in zip(CLASSES, f1)}, **more}
         self.rows.append(dict(row, **self.settings))
         print(f"gate {gate}  {what:28s} {value:.3f}  at {row['bound']} {limit:.2f}  {'held' if held else 'MISSED'}   "
               + " ".join(f"{x:.2f}" for x in f1[1:]), flush=True)
 
     def write(self):
-        """Earlier rows of the same gate, subject and set give way."""
+        """Earlier rows of the same gate, subject and set give way, and all that another generator made."""
         rows = []
         if os.path.exists(self.path):
             with open(self.path, encoding="utf-8") as file:
                 rows = json.load(file)
         new = {(row["gate"], row["what"], row["set"], row["slides"]) for row in self.rows}
-        rows = [row for row in rows if (row["gate"], row["what"], row["set"], row["slides"]) not in new] + self.rows
+        rows = [row for row in rows if row["generator"] == self.settings["generator"] and
+                (row["gate"], row["what"], row["set"], row["slides"]) not in new] + self.rows
         rows.sort(key=lambda row: (row["gate"], row["set"], row["slides"]))
         os.makedirs(os.path.dirname(self.path), exist_ok=True)
         with open(self.path + ".new", "w", encoding="utf-8") as file:
@@ -170,8 +174,14 @@ class Results:
         return all(row["held"] for row in self.rows)
 
 
-def half_shift(labels):
-    return np.roll(labels, (labels.shape[0] // 2, labels.shape[1] // 2), (0, 1))
+def half_shift(down, right):
+    """Labels of another place: moved by half of the slide's height, width or both."""
+    return lambda labels: np.roll(labels, (down * (labels.shape[0] // 2), right * (labels.shape[1] // 2)), (0, 1))
+
+
+def shifted_confusion(confusion_of):
+    """Over all three shifts: one alone leaves few places of few cases."""
+    return sum(confusion_of(half_shift(down, right)) for down, right in ((1, 0), (0, 1), (1, 1)))
 
 
 def colour(slides, results):
@@ -181,12 +191,14 @@ def colour(slides, results):
         if not own_train or not own_test:
             continue
         results.add(1, f"histogram, {assay}", scores(histogram_confusion(histogram(own_train), own_test)), 0.65, False)
-        results.add(2, f"windows, {assay}", forest_scores(own_train, own_test), 0.75, False)
+        results.add(2, f"windows, {assay}", scores(forest_confusion(own_train, own_test)), 0.75, False)
     results.add(1, "histogram, all assays", scores(histogram_confusion(histogram(train), test)), 0.55, False)
-    results.add(2, "windows, all assays", forest_scores(train, test), 0.75, False)
+    results.add(2, "windows, all assays", scores(forest_confusion(train, test)), 0.75, False)
     # the slides' layout puts glass at the rim, so labels that say nothing are judged where both truths are tissue of some kind
-    shifted = histogram_confusion(histogram(train, half_shift, True), test, half_shift, True)
-    results.add(5, "labels shifted by half", scores(shifted), mean_of_three(chance(shifted)) + 0.05, False)
+    shifted = shifted_confusion(lambda by: histogram_confusion(histogram(train, by, True), test, by, True))
+    results.add(5, "labels shifted by half, histogram", scores(shifted), mean_of_three(chance(shifted)) + 0.05, False)
+    shifted = shifted_confusion(lambda by: forest_confusion(train, test, by, True))
+    results.add(5, "labels shifted by half, windows", scores(shifted), mean_of_three(chance(shifted)) + 0.05, False)
     by_assay, total = {}, np.zeros((4, 4), dtype=np.int64)
     for slide in train:
         by_assay[slide.assay] = by_assay.get(slide.assay, 0) + np.bincount(slide.read()[1].ravel(), minlength=256)[1:4]
@@ -200,12 +212,13 @@ def colour(slides, results):
 # ---- gates 3 and 4: a network ----
 
 
-def study_for(folder, run, slides, width):
-    """A study of those slides in the run's own folder; settings are the set's, the model UNET."""
+def study_for(folder, run, slides, arguments):
+    """A study of those slides in the run's own folder; settings are the set's but for the model, UNET, and the learning rate."""
     os.makedirs(run, exist_ok=True)
     with open(os.path.join(folder, "study.yaml"), encoding="utf-8") as file:
         lines = file.read().splitlines()
-    lines = [f"model: {{kind: unet, width: {width}, depth: 5}}" if line.startswith("model:") else line for line in lines]
+    own = {"model": f"model: {{kind: unet, width: {arguments.width}, depth: 5}}", "learning-rate": f"  learning-rate: {arguments.learning_rate}"}
+    lines = [own.get(line.split(":")[0].strip(), line) for line in lines]
     with open(os.path.join(run, "slides.csv"), "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(slides[0].row))
         writer.writeheader()
@@ -222,22 +235,67 @@ def study_for(folder, run, slides, width):
 
 def network(slides, results, arguments):
     chosen = slides if arguments.all else [s for s in slides if s.assay == arguments.assay]
-    study, out = study_for(arguments.folder, arguments.run, chosen, arguments.width), os.path.join(arguments.run, "run")
+    study, out = study_for(arguments.folder, arguments.run, chosen, arguments), os.path.join(arguments.run, "run")
     program = os.path.join(arguments.build, "cdunet")
     train = [program, "train", study, "--out", out, "--max-steps", str(arguments.steps), "--device", arguments.device, "--no-report"]
     if os.path.exists(os.path.join(out, "log.csv")):
         train.append("--resume")
     subprocess.run(train, check=True)
-    scored = os.path.join(arguments.run, "test.json")
-    subprocess.run([program, "evaluate", study, "--model", os.path.join(out, "model.safetensors"), "--masks", os.path.join(arguments.folder, "masks"),
-                    "--device", arguments.device, "--json", scored, "--no-report"], check=True)
-    with open(scored, encoding="utf-8") as file:
-        found = json.load(file)
-    f1 = np.array([f1_of(found, name) for name in CLASSES])
+    evaluate = [program, "evaluate", study, "--model", os.path.join(out, "model.safetensors"), "--device", arguments.device, "--no-report", "--json"]
+    exact, by_hand = (os.path.join(arguments.run, name) for name in ("exact.json", "hand.json"))
+    subprocess.run(evaluate + [exact, "--masks", os.path.join(arguments.folder, "masks")], check=True)
+    subprocess.run(evaluate + [by_hand], check=True)
+    f1, hand = scored(exact), scored(by_hand)
+    with open(os.path.join(out, "log.csv"), newline="", encoding="utf-8") as file:
+        validated = [row for row in csv.DictReader(file) if row["macro F1"]]
+    best = max(validated, key=lambda row: float(row["macro F1"]))
+    more = {"macro F1": round(float(np.mean(f1)), 3), "by hand": round(mean_of_three(hand), 3), "step": int(best["step"]),
+            "validation macro F1": round(float(best["macro F1"]), 3), "steps": arguments.steps, "learning rate": arguments.learning_rate}
     if arguments.all:
-        results.add(4, f"UNET of width {arguments.width}, haematoxylin alone", f1, 0.85, True)
+        results.add(4, f"UNET of width {arguments.width}, haematoxylin alone", f1, 0.85, True, **more)
     else:
-        results.add(3, f"UNET of width {arguments.width}, {arguments.assay}", f1, 0.80 if arguments.width < 16 else 0.85, True)
+        results.add(3, f"UNET of width {arguments.width}, {arguments.assay}", f1, 0.80 if arguments.width < 16 else 0.85, True, **more)
+
+
+def scored(path):
+    with open(path, encoding="utf-8") as file:
+        found = json.load(file)
+    return np.array([f1_of(found, name) for name in CLASSES])
+
+
+# ---- all of them ----
+
+
+def everything(arguments):
+    """Sets of their own and every gate on them, each by the commands above, so that the last answer is as good as the first."""
+    def set_of(name, *more):
+        folder = os.path.join(arguments.folder, name)
+        if not os.path.exists(os.path.join(folder, "made")):
+            subprocess.run([os.path.join(arguments.build, "cdunet"), "phantom", folder, "--slides", str(9 * arguments.cases), "--stains", "all",
+                            "--size", "2048x2048", "--seed", str(arguments.seed), *more], check=True)
+            with open(os.path.join(folder, "made"), "w", encoding="utf-8"):
+                pass
+        return folder
+    slides, haematoxylin = set_of("slides"), set_of("haematoxylin", "--haematoxylin")
+    own = [sys.executable, os.path.abspath(__file__)]
+    passed_on = ["--device", arguments.device, "--build", arguments.build, "--results", arguments.results]
+
+    def network_of(folder, name, *more):
+        return own + ["network", folder, os.path.join(arguments.folder, name), *more] + passed_on
+    gates = [own + ["colour", slides, "--results", arguments.results], network_of(slides, "width8", "--width", "8"),
+             network_of(slides, "width16", "--width", "16"),
+             network_of(haematoxylin, "bare8", "--all", "--steps", str(2 * arguments.steps))]
+    return all([subprocess.run(gate, check=False).returncode == 0 for gate in gates])
+
+
+def table(folder):
+    with open(os.path.join(folder, "results.json"), encoding="utf-8") as file:
+        rows = json.load(file)
+    print("| gate | what | F1, mean of three | limit | tissue | tumor | necrosis | |\n| --- | --- | --- | --- | --- | --- | --- | --- |")
+    for row in rows:
+        of = " | ".join(f"{row['f1'][name]:.2f}" for name in CLASSES[1:])
+        bound = ">=" if row["bound"] == "least" else "<="
+        print(f"| {row['gate']} | {row['what']} | {row['mean']:.3f} | {bound} {row['limit']:.2f} | {of} | {'held' if row['held'] else 'missed'} |")
 
 
 def f1_of(found, name):
@@ -249,19 +307,27 @@ def f1_of(found, name):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("colour", "network"))
-    parser.add_argument("folder", help="what `cdunet phantom` wrote")
+    parser.add_argument("what", choices=("all", "colour", "network", "table"))
+    parser.add_argument("folder", nargs="?", help="what `cdunet phantom` wrote; for `all` a folder to work in")
     parser.add_argument("run", nargs="?", help="folder for the network's run")
     parser.add_argument("--assay", default="H&E", choices=ASSAYS)
     parser.add_argument("--all", action="store_true", help="all slides of the set, which holds the haematoxylin alone")
     parser.add_argument("--width", type=int, default=8)
     parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--learning-rate", type=float, default=0.05)
+    parser.add_argument("--cases", type=int, default=30, help="of the sets that `all` makes; each has nine slides (default: 30)")
+    parser.add_argument("--seed", type=int, default=21, help="of these sets (default: 21)")
     parser.add_argument("--device", default="opencl:0")
     parser.add_argument("--build", default=os.path.join(ROOT, "build"))
     parser.add_argument("--results", default=os.path.join(ROOT, "bench", "results", "gates"))
     arguments = parser.parse_args()
-    if arguments.what == "network" and not arguments.run:
-        parser.error("network needs a folder RUN")
+    if arguments.what == "table":
+        table(arguments.results)
+        return 0
+    if not arguments.folder or (arguments.what == "network" and not arguments.run):
+        parser.error(f"{arguments.what} needs a folder" + (" and a folder RUN" if arguments.what == "network" else ""))
+    if arguments.what == "all":
+        return 0 if everything(arguments) else 1
     slides = slides_of(arguments.folder)
     with open(os.path.join(arguments.folder, "study.yaml"), encoding="utf-8") as file:
         about = file.readline().strip("# \n").split(". ")[0]

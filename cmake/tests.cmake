@@ -72,6 +72,7 @@ endforeach()
 target_compile_definitions(test_bench PRIVATE CDUNET_VERSION="${PROJECT_VERSION}")
 add_dependencies(test_bench cdunet-bench)
 cdunet_add_test(bench.peers COMMAND /usr/bin/python3 ${CMAKE_SOURCE_DIR}/tests/bench/peers.py ${CMAKE_SOURCE_DIR})
+cdunet_add_test(bench.gates COMMAND /usr/bin/python3 ${CMAKE_SOURCE_DIR}/tests/bench/gates.py $<TARGET_FILE:cdunet-program> ${CMAKE_SOURCE_DIR})
 
 # annotation files against an independent reader
 cdunet_add_test(slide.annotations COMMAND /usr/bin/python3 ${CMAKE_SOURCE_DIR}/tests/slide/annotations.py $<TARGET_FILE:cdunet-program>
