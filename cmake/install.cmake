@@ -15,9 +15,6 @@ install(DIRECTORY tune DESTINATION ${CMAKE_INSTALL_DATADIR}/cdunet FILES_MATCHIN
 install(DIRECTORY include/cdunet DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(EXPORT cdunet-targets NAMESPACE cdunet:: DESTINATION ${PACKAGE_FOLDER})
 set(PKG_MODULES "openslide glib-2.0 libtiff-4 libpng libjpeg cairo jansson expat libcyaml yaml-0.1 libxxhash zlib")
-if(CDUNET_MPI)
-  string(APPEND PKG_MODULES " mpich")
-endif()
 configure_package_config_file(cmake/cdunet-config.cmake.in ${CMAKE_BINARY_DIR}/generated/cdunet-config.cmake
   INSTALL_DESTINATION ${PACKAGE_FOLDER})
 write_basic_package_version_file(${CMAKE_BINARY_DIR}/generated/cdunet-config-version.cmake COMPATIBILITY SameMinorVersion)

@@ -1,5 +1,6 @@
 /* solo.c: a group of one rank: every reduction is done as soon as it starts. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/base/memory.h"
 #include "dist/collective.h"
@@ -57,6 +58,13 @@ static cdu_status solo_barrier(cdu_collective *group, cdu_error *error)
     return CDU_OK;
 }
 
+static cdu_status solo_gather(cdu_collective *group, const void *mine, size_t bytes, void *all, cdu_error *error)
+{
+    (void)group, (void)error;
+    memcpy(all, mine, bytes);
+    return CDU_OK;
+}
+
 static void solo_abort(cdu_collective *group, cdu_status status)
 {
     (void)group;
@@ -64,5 +72,6 @@ static void solo_abort(cdu_collective *group, cdu_status status)
 }
 
 const cdu_collective_kind cdu_collective_solo = {
-    "solo", solo_open, solo_close, solo_rank, solo_size, solo_reduce_start, solo_reduce_test, solo_broadcast, solo_barrier, solo_abort,
+    "solo", solo_open, solo_close, solo_rank, solo_size, solo_reduce_start, solo_reduce_test, solo_broadcast, solo_barrier, solo_gather,
+    solo_abort,
 };

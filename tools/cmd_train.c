@@ -3,14 +3,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cdunet/log.h"
 #include "cdunet/train.h"
 #include "core/base/file.h"
 #include "core/base/memory.h"
+#include "core/base/progress.h"
 #include "core/ops/open.h"
 #include "core/report/report.h"
 #include "core/report/scores.h"
+#include "dist/collective.h"
 #include "tools/commands.h"
 #include "tools/options.h"
 
@@ -93,10 +96,44 @@ static cdu_status report(const cdu_train_options *o, const cdu_train_result *res
     return CDU_OK;
 }
 
+static char rank_prefix[24];
+
+/* Ranks but the first say only what is wrong. */
+static void print_rank_line(cdu_log_level level, const char *line, void *context)
+{
+    (void)context;
+    fprintf(stderr, "%s: %s%s\n", rank_prefix, level == CDU_LOG_WARNING ? "warning: " : level == CDU_LOG_ERROR ? "error: " : "", line);
+}
+
+static void speak_as_rank(uint32_t rank)
+{
+    snprintf(rank_prefix, sizeof rank_prefix, "rank %u", rank);
+    cdu_log_set_handler(print_rank_line, NULL, CDU_LOG_WARNING);
+    cdu_progress_set_stream(NULL);
+}
+
+/* After a failure. What all ranks know of, each ends with in good order, and rank 0 tells it; from any other, the others would wait for this
+ * one: it tells and ends all. */
+static void leave(const cdu_ranks *ranks, cdu_status status, bool agreed, const cdu_error *error)
+{
+    if (ranks->size <= 1 || (agreed && !ranks->rank)) return;
+    if (agreed) {
+        ranks->kind->close(ranks->group);
+        _exit((int)status);
+    }
+    cdu_progress_clear();
+    fprintf(stderr, "cdunet: rank %u: %s\n", ranks->rank, error->words);
+    fflush(stderr);
+    cdu_file_discard_for_good();
+    ranks->kind->abort(ranks->group, status);
+}
+
 cdu_status cmd_train(int argc, char **argv, cdu_error *error)
 {
     cdu_train_options o = {0};
     bool no_report = false;
+    double deadline = 0;
+    cdu_ranks ranks = {0};
     uint64_t epochs = 0, batch = 0, width = 0, threads = 0, accumulate = 0;
     const cdu_option options[] = {
         {.name = "out",
@@ -112,7 +149,7 @@ cdu_status cmd_train(int argc, char **argv, cdu_error *error)
          .value = &o.device,
          .argument = "D",
          .fallback = "auto",
-         .help = "opencl:0, vulkan:1, a part of the device's name, or auto"},
+         .help = "opencl:0, vulkan:1, a part of the device's name, or auto; with mpiexec one for each rank,\nwith commas between them"},
         {.name = "epochs",
          .type = CDU_OPTION_UNSIGNED,
          .value = &epochs,
@@ -183,13 +220,33 @@ cdu_status cmd_train(int argc, char **argv, cdu_error *error)
          .value = &o.memory,
          .argument = "LIMIT",
          .help = "device memory that may be used, such as 2GiB or 900MiB: more is computed again\ninstead of stored, with the same results"},
+        {.name = "shares",
+         .type = CDU_OPTION_TEXT,
+         .value = &o.shares,
+         .argument = "N,N",
+         .help = "with mpiexec: tiles a step of each rank, such as 3,1, where they shall differ"},
+        {.name = "bucket",
+         .type = CDU_OPTION_BYTES,
+         .value = &o.bucket,
+         .argument = "SIZE",
+         .help = "with mpiexec: gradients are summed over ranks in pieces of at least that; default: 4MiB"},
+        {.name = "deadline",
+         .type = CDU_OPTION_FLOAT,
+         .value = &deadline,
+         .argument = "SECONDS",
+         .fallback = "600",
+         .least = 0.1,
+         .most = 1e6,
+         .help = "with mpiexec: how long a rank waits for the others before all end with code 74"},
         {.name = "no-report", .type = CDU_OPTION_FLAG, .value = &no_report, .help = "do not score the validation slides once more for report.html"},
         {.name = "resume", .type = CDU_OPTION_FLAG, .value = &o.resume, .help = "go on with the run that lies in RUN"},
         {0}};
     const cdu_positional positionals[] = {{.name = "STUDY", .value = &o.study, .help = "the study file (YAML)"}, {0}};
     const cdu_usage usage = {
         "train", "Trains a network on the slides of a study.",
-        "Ctrl-C writes a checkpoint and ends with code 130; the same command with --resume goes on to the same bytes.", options,
+        "Ctrl-C writes a checkpoint and ends with code 130; the same command with --resume goes on to the same bytes.\n\n"
+        "mpiexec -n 4 cdunet train ... --device opencl:0,vulkan:0,opencl:1,vulkan:1 trains one model on four devices. The batch is each\n"
+        "rank's then. Trust the file RUN/complete, not mpiexec's exit code.", options,
         positionals};
     bool done = false;
     char *command = NULL;
@@ -199,9 +256,17 @@ cdu_status cmd_train(int argc, char **argv, cdu_error *error)
     if (status == CDU_OK && !done) {
         o.epochs = (uint32_t)epochs, o.batch = (uint32_t)batch, o.width = (uint32_t)width, o.threads = (uint32_t)threads, o.accumulate = (uint32_t)accumulate;
         o.command = command;
+        status = cdu_ranks_open(deadline, &ranks, error);
+        o.ranks = &ranks;
+    }
+    if (status == CDU_OK && !done) {
+        if (ranks.rank) speak_as_rank(ranks.rank);
         status = cdu_train(&o, &result, error);
-        if (status == CDU_OK) print_result(&o, &result);
-        if (status == CDU_OK && !no_report) status = report(&o, &result, error);
+        if (status != CDU_OK) leave(&ranks, status, result.agreed, error);
+        if (status == CDU_OK && !ranks.rank) print_result(&o, &result);
+        /* the others have ended by then: a failure of the report is rank 0's alone */
+        ranks.kind->close(ranks.group);
+        if (status == CDU_OK && !ranks.rank && !no_report) status = report(&o, &result, error);
     }
     free(command);
     return status;

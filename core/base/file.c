@@ -195,6 +195,12 @@ bool cdu_file_exists(const char *path)
     return stat(path, &about) == 0;
 }
 
+uint64_t cdu_file_size(const char *path)
+{
+    struct stat about;
+    return stat(path, &about) == 0 ? (uint64_t)about.st_size : 0;
+}
+
 cdu_status cdu_file_try(const char *path, cdu_error *error)
 {
     char temporary[CDU_PATH_LIMIT];

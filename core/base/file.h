@@ -40,6 +40,8 @@ bool cdu_file_same(const char *a, const char *b);
 /* Creates the folder and its parents. CDU_CANNOT_WRITE. */
 cdu_status cdu_folder_create(const char *path, cdu_error *error);
 bool cdu_file_exists(const char *path);
+/* Bytes; 0 where there is no such file. */
+uint64_t cdu_file_size(const char *path);
 
 /* "folder/name" into out[CDU_PATH_LIMIT]; an absolute `name` is taken as it is. CDU_BAD_DATA where it is too long. */
 cdu_status cdu_path_join(char out[CDU_PATH_LIMIT], const char *folder, const char *name, cdu_error *error);

@@ -2,7 +2,7 @@
 #ifndef CDU_GRAPH_INTERNAL_H
 #define CDU_GRAPH_INTERNAL_H
 
-#include "core/graph/plan.h"
+#include "core/graph/program.h"
 
 typedef enum {
     CDU_PLACE_PLANNED,      /* activations, their gradients, saved values, scratch: in chunks, memory reused */
@@ -46,6 +46,16 @@ typedef struct {
     cdu_relu_place relu;
 } cdu_value_record;
 
+/* What the host does between two segments where there are several ranks. */
+typedef struct {
+    bool sum;                   /* of gradients, in place; else rows gathered */
+    cdu_tensor mine, all;       /* sum: both the same */
+    uint64_t first, count;      /* sum: elements of the gradients' arena */
+    uint32_t rows, channels, lanes;
+    uint32_t ready, needed;     /* drafts: may begin in front of the one, has to be done in front of the other */
+    uint32_t after, before;     /* the same as segments: when this one is done; before that one begins (the plan's answer) */
+} cdu_exchange;
+
 struct cdu_lowering {
     const cdu_graph *graph;
     cdu_device_info device;
@@ -62,9 +72,20 @@ struct cdu_lowering {
     const uint8_t *keeping;     /* a cdu_keeping for each value; null: cdu_value_keeping_at_first */
     bool backward;
     uint32_t backward_node;     /* whose backward pass is being lowered */
+    cdu_exchange *exchanges;
+    size_t exchange_count, exchange_capacity;
+    uint64_t bucket_end;        /* gradients below are not yet in a bucket */
+    uint32_t update;            /* the draft at which the sums are needed; 0: alone */
     const cdu_node *again;      /* whose forward pass is being lowered once more, or null */
     const char *mark_pass, *mark_variant; /* cdu_lowering_mark */
 };
+
+/* exchange.c: called after a node's backward pass: what is complete and large enough becomes a bucket. last: the rest too. */
+cdu_status cdu_lower_buckets(cdu_lowering *l, const cdu_node *node, bool last, cdu_error *error);
+/* The sums back into the arena, before the update. */
+cdu_status cdu_lower_sums(cdu_lowering *l, cdu_error *error);
+/* values.c: a dense tensor with a buffer of its own. */
+cdu_status cdu_lower_host(cdu_lowering *l, const char *label, cdu_place place, uint64_t count, cdu_tensor *out, cdu_error *error);
 
 enum { CDU_ARENA_ALIGN = 128 }; /* elements: 512 bytes, the strictest alignment met, so arenas are alike on all devices */
 
@@ -84,6 +105,31 @@ struct cdu_plan {
     uint64_t *living;           /* for each draft: bytes of planned tensors that live while it runs */
     cdu_plan_report report;
 };
+
+typedef struct {
+    const cdu_draft *draft;     /* the first that needs it */
+    cdu_kernel *kernel;
+} cdu_kernel_slot;
+
+struct cdu_program {
+    const cdu_graph *graph;
+    const cdu_gpu *gpu;
+    cdu_plan *plan;
+    cdu_program *beside;        /* in whose chunks some of ours lie, or null */
+    size_t *lent_by;            /* for each chunk: which of beside's, or NOT_LENT */
+    uint64_t lent;              /* bytes */
+    cdu_buffer **chunks;        /* chunk_count */
+    cdu_buffer **own;           /* a buffer for each tensor that has one of its own, else null */
+    cdu_kernel_slot *kernels;
+    size_t kernel_count;
+    uint32_t *kernel_of;        /* for each draft */
+    cdu_step *steps;
+    cdu_list *list;
+    cdu_ticket ticket;          /* of the last segment submitted */
+    bool quiet;
+};
+
+static const uint64_t CDU_WAIT_NANOSECONDS = 10000000000u;
 
 /* Lowers the whole graph; the result owns its arrays, cdu_lowering_free releases them. */
 cdu_status cdu_lowering_run(cdu_lowering *l, cdu_error *error);

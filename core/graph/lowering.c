@@ -178,6 +178,7 @@ cdu_status cdu_append(cdu_lowering *l, const cdu_draft *draft, cdu_error *error)
                             draft->groups[i], draft->group_size[i], i, l->device.name, l->device.group_count[i],
                             l->device.group_size[i]);
     }
+    if (draft->copy && draft->uses != 2) return cdu_fail(error, CDU_FAILED, "%s: a copy has two uses", draft->label);
     if (items > l->device.group_items)
         return cdu_fail(error, CDU_NO_DEVICE, "%s: groups of %llu items; %s allows %u", draft->label, (unsigned long long)items,
                         l->device.name, l->device.group_items);
@@ -216,6 +217,7 @@ static cdu_status lower_backward(cdu_lowering *l, cdu_error *error)
             given = given || l->values[node->output[i]].gradient_written || cdu_value_seeded(l, node->output[i]);
         l->backward_node = n;
         if (wanted && given) CDU_TRY(node->operator->backward(l, node, error));
+        CDU_TRY(cdu_lower_buckets(l, node, false, error));
     }
     for (uint32_t v = 0; v < cdu_graph_values(l->graph); v++) {
         const cdu_value_info *info = cdu_graph_value(l->graph, (cdu_value)v);
@@ -235,6 +237,8 @@ cdu_status cdu_lowering_run(cdu_lowering *l, cdu_error *error)
     }
     if (!l->options.training) return CDU_OK;
     CDU_TRY(lower_backward(l, error));
+    CDU_TRY(cdu_lower_buckets(l, NULL, true, error));
+    CDU_TRY(cdu_lower_sums(l, error));
     return l->options.update ? l->options.update(l, error) : CDU_OK;
 }
 
@@ -244,4 +248,5 @@ void cdu_lowering_free(cdu_lowering *l)
     free(l->tensors);
     free(l->drafts);
     free(l->cuts);
+    free(l->exchanges);
 }

@@ -32,6 +32,7 @@ uint32_t cdu_layout_lane(const cdu_layout *layout, uint32_t c);
 typedef struct { cdu_tensor tensor; uint32_t access; uint32_t n0, n1; } cdu_use; /* images [n0, n1); n1 = 0: the whole tensor */
 
 typedef struct {
+    bool copy;                  /* no kernel: the bytes of use[0] to use[1] */
     const char *source;         /* "conv.k" */
     const char *kernel;         /* "conv_direct" */
     char defines[CDU_DEFINES_LIMIT];
@@ -124,5 +125,19 @@ void cdu_lowering_mark(cdu_lowering *, const char *pass, const char *variant);
 
 /* A host acts between the steps before and after this call (all-reduce, synchronized batch norm): a new segment starts. */
 cdu_status cdu_lowering_cut(cdu_lowering *, cdu_error *);
+
+/* ---- several ranks (cdu_plan_options.ranks), one program on each; exchange.c ---- */
+
+/* 1: alone. */
+uint32_t cdu_lowering_ranks(const cdu_lowering *);
+/* Images of the whole batch, over all ranks, where this rank's program has `mine`. */
+uint64_t cdu_lowering_images(const cdu_lowering *, uint64_t mine);
+/* Batch norm's statistics are to be those of all ranks' images. */
+bool cdu_lowering_synchronized(const cdu_lowering *);
+/* Rows of `channels` values, `lanes` apart, that go to all ranks: the operator writes *mine, then asks for *all, which has the rows of rank 0,
+ * then those of rank 1 and so on. Between the two calls a segment ends: what is appended in front of the second is done before the exchange. */
+cdu_status cdu_lower_gather(cdu_lowering *, const char *label, uint32_t rows, uint32_t channels, uint32_t lanes, cdu_tensor *mine,
+                            cdu_error *);
+cdu_status cdu_lower_gathered(cdu_lowering *, cdu_tensor mine, cdu_tensor *all, cdu_error *);
 
 #endif

@@ -144,6 +144,13 @@ static cdu_status order_steps(cdu_plan *plan, cdu_error *error)
         plan->report.flops += l->drafts[d].flops;
         plan->report.bytes += l->drafts[d].bytes;
     }
+    for (size_t i = 0; i < l->exchange_count; i++)
+        for (size_t s = 0; s < plan->step_count; s++) {
+            cdu_exchange *exchange = &l->exchanges[i];
+            if (plan->steps[s].fill) continue;
+            if (plan->steps[s].draft + 1 == exchange->ready) exchange->after = plan->steps[s].segment;
+            if (plan->steps[s].draft == exchange->needed) exchange->before = plan->steps[s].segment;
+        }
     plan->report.segments = plan->step_count ? segment + 1 : 0;
     plan->report.steps = (uint32_t)plan->step_count;
     return CDU_OK;

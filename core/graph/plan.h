@@ -11,6 +11,7 @@ typedef struct cdu_plan cdu_plan;
 typedef cdu_status cdu_update_lowering(cdu_lowering *, cdu_error *);
 
 #define CDU_SPEND 0.01
+#define CDU_BUCKET_BYTES ((uint64_t)4 << 20)
 
 typedef struct {
     bool training;                  /* backward too; else forward alone */
@@ -20,6 +21,10 @@ typedef struct {
     uint64_t reserved;              /* bytes of `memory` that something else will take */
     uint64_t room;                  /* bytes that there are for activations at least: a program beside will use them */
     double spend;                   /* share of work that may be added for a lower peak where there is no limit: CDU_SPEND where a step is run often */
+    uint32_t ranks;                 /* programs that train together, this one among them: gradients are summed over them; 0 and 1: alone */
+    uint32_t images;                /* of the batch over all ranks */
+    bool synchronized;              /* batch norm's statistics are those of all ranks' images */
+    uint64_t bucket;                /* bytes of gradients that are summed at once, at least; 0: CDU_BUCKET_BYTES */
     bool quiet;                     /* a program's memory is logged as CDU_LOG_DEBUG: self-tests */
 } cdu_plan_options;
 

@@ -15,32 +15,8 @@
 #include "shaders/shaders.h"
 
 static const uint64_t STAGING_BYTES = 16 << 20;
-static const uint64_t WAIT_NANOSECONDS = 10000000000u;
 
 static const size_t NOT_LENT = SIZE_MAX;
-
-typedef struct {
-    const cdu_draft *draft;     /* the first that needs it */
-    cdu_kernel *kernel;
-} kernel_slot;
-
-struct cdu_program {
-    const cdu_graph *graph;
-    const cdu_gpu *gpu;
-    cdu_plan *plan;
-    cdu_program *beside;        /* in whose chunks some of ours lie, or null */
-    size_t *lent_by;            /* for each chunk: which of beside's, or NOT_LENT */
-    uint64_t lent;              /* bytes */
-    cdu_buffer **chunks;        /* chunk_count */
-    cdu_buffer **own;           /* a buffer for each tensor that has one of its own, else null */
-    kernel_slot *kernels;
-    size_t kernel_count;
-    uint32_t *kernel_of;        /* for each draft */
-    cdu_step *steps;
-    cdu_list *list;
-    cdu_ticket ticket;          /* of the last segment submitted */
-    bool quiet;
-};
 
 static bool same_kernel(const cdu_draft *a, const cdu_draft *b)
 {
@@ -55,6 +31,7 @@ static cdu_status find_kernels(cdu_program *p, cdu_error *error)
     CDU_TRY(cdu_allocate(&p->kernel_of, l->draft_count, sizeof *p->kernel_of, error));
     for (size_t d = 0; d < l->draft_count; d++) {
         size_t k = 0;
+        if (l->drafts[d].copy) continue;
         while (k < p->kernel_count && !same_kernel(p->kernels[k].draft, &l->drafts[d])) k++;
         if (k == p->kernel_count) p->kernels[p->kernel_count++].draft = &l->drafts[d];
         p->kernel_of[d] = (uint32_t)k;
@@ -75,7 +52,7 @@ typedef struct {
 static cdu_status compile_one(void *context, size_t i, cdu_error *error)
 {
     compilation *c = context;
-    kernel_slot *slot = &c->program->kernels[i];
+    cdu_kernel_slot *slot = &c->program->kernels[i];
     const cdu_gpu *gpu = c->program->gpu;
     const char *text;
     CDU_TRY(cdu_shader_text(slot->draft->source, &text, error));
@@ -258,8 +235,8 @@ static cdu_status record_list(cdu_program *p, cdu_error *error)
             continue;
         }
         const cdu_draft *draft = &l->drafts[planned->draft];
-        step->kind = CDU_STEP_KERNEL;
-        step->kernel = p->kernels[p->kernel_of[planned->draft]].kernel;
+        step->kind = draft->copy ? CDU_STEP_COPY : CDU_STEP_KERNEL;
+        step->kernel = draft->copy ? NULL : p->kernels[p->kernel_of[planned->draft]].kernel;
         step->bindings = draft->uses;
         for (uint32_t u = 0; u < draft->uses; u++) step->bind[u] = bind(p, &draft->use[u]);
         step->params = draft->params;
@@ -405,7 +382,7 @@ static cdu_status copy_now(cdu_program *p, cdu_binding from, cdu_binding to, cdu
     cdu_progress progress = CDU_RUNNING;
     cdu_status status = backend->submit(list, 0, CDU_COMPUTE, NULL, 0, &ticket, error);
     while (status == CDU_OK && progress == CDU_RUNNING)
-        status = backend->wait(p->gpu->device, ticket, WAIT_NANOSECONDS, &progress, error);
+        status = backend->wait(p->gpu->device, ticket, CDU_WAIT_NANOSECONDS, &progress, error);
     if (status == CDU_OK && progress == CDU_LOST) status = cdu_fail(error, CDU_TRY_AGAIN, "%s: the device was lost", p->gpu->id);
     backend->list_destroy(list);
     return status;
@@ -487,30 +464,7 @@ cdu_status cdu_program_read_arena(cdu_program *p, cdu_arena arena, float *dense,
     return transfer(p, arena, 0, cdu_program_arena_elements(p, arena) * 4, dense, false, error);
 }
 
-/* ---- running ---- */
-
-cdu_status cdu_program_submit(cdu_program *p, const void *patch, uint32_t bytes, cdu_error *error)
-{
-    for (uint32_t s = 0; s < p->plan->report.segments; s++)
-        CDU_TRY(p->gpu->backend->submit(p->list, s, CDU_COMPUTE, s ? NULL : patch, s ? 0 : bytes, &p->ticket, error));
-    return CDU_OK;
-}
-
-cdu_status cdu_program_wait(cdu_program *p, cdu_error *error)
-{
-    cdu_progress progress = CDU_RUNNING;
-    while (p->ticket && progress == CDU_RUNNING) {
-        CDU_TRY(p->gpu->backend->wait(p->gpu->device, p->ticket, WAIT_NANOSECONDS, &progress, error));
-        if (progress == CDU_LOST) return cdu_fail(error, CDU_TRY_AGAIN, "%s: the device was lost", p->gpu->id);
-    }
-    return CDU_OK;
-}
-
-cdu_status cdu_program_run(cdu_program *p, const void *patch, uint32_t bytes, cdu_error *error)
-{
-    CDU_TRY(cdu_program_submit(p, patch, bytes, error));
-    return cdu_program_wait(p, error);
-}
+/* ---- steps ---- */
 
 uint32_t cdu_program_steps(const cdu_program *p)
 {

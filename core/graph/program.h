@@ -45,6 +45,27 @@ cdu_status cdu_program_run(cdu_program *, const void *patch, uint32_t bytes, cdu
 cdu_status cdu_program_submit(cdu_program *, const void *patch, uint32_t bytes, cdu_error *);
 cdu_status cdu_program_wait(cdu_program *, cdu_error *);
 
+/* What a program asks for that was planned for several ranks (cdu_plan_options.ranks); every rank's program asks for the same, in the same
+ * order. All on the thread that runs it. */
+typedef struct {
+    void *context;
+    /* Begins to replace the data by their sums over all ranks; polls for it. */
+    cdu_status (*sum_start)(void *context, float *data, uint64_t count, uint32_t *request, cdu_error *);
+    cdu_status (*sum_test)(void *context, uint32_t request, bool *done, cdu_error *);
+    /* `count` floats of each rank, in the order of ranks. */
+    cdu_status (*gather)(void *context, const float *mine, uint32_t count, float *all, cdu_error *);
+    /* All of this rank's gradients are there, outputs can be read, sums may still be under way: sets what the update reads. Called again and
+     * again until it sets *done. */
+    cdu_status (*before_update)(void *context, void *patch, bool *done, cdu_error *);
+    /* Between two polls, with nothing else to do; *round rises. */
+    void (*pause)(uint32_t *round);
+} cdu_exchanger;
+/* Seconds in which the device had nothing to do: gathering of statistics; before_update; and from then until the sums were there. */
+typedef struct { double gathering, slowest, network; } cdu_exchange_times;
+
+/* As cdu_program_run. After a failure other ranks may wait for this one for ever. */
+cdu_status cdu_program_run_exchanging(cdu_program *, void *patch, uint32_t bytes, const cdu_exchanger *, cdu_exchange_times *, cdu_error *);
+
 /* Whether the last run's update took place: it does not where a gradient is not finite; weights and momentum are as before then, the
  * gradients can be read. */
 cdu_status cdu_program_verdict(cdu_program *, bool *updated, cdu_error *);

@@ -141,6 +141,13 @@ cdu_status cdu_lower_scratch(cdu_lowering *l, const char *label, uint64_t count,
     return add_tensor(l, &record, out, error);
 }
 
+cdu_status cdu_lower_host(cdu_lowering *l, const char *label, cdu_place place, uint64_t count, cdu_tensor *out, cdu_error *error)
+{
+    cdu_tensor_record record = {.layout = dense_layout(count), .place = place, .root = CDU_NO_TENSOR, .bytes = count * 4};
+    snprintf(record.name, sizeof record.name, "%.80s exchange", label);
+    return add_tensor(l, &record, out, error);
+}
+
 static cdu_status forward_tensor(cdu_lowering *l, cdu_value value, cdu_tensor *out, cdu_error *error)
 {
     cdu_value_record *record = &l->values[value];

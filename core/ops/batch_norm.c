@@ -47,11 +47,29 @@ static void params(cdu_draft *draft, const uint32_t *words, size_t count)
 /* What x is for the steps: with no-fusion ReLU first, y holds relu(x) and is normalized in place. */
 typedef struct { cdu_tensor x, y, saved; uint32_t relu; bool in_place; } normalization;
 
+/* One of several ranks whose statistics are those of all: *part becomes a row of moments of each. */
+static cdu_status append_exchange(cdu_lowering *l, const cdu_node *node, const cdu_layout *x, cdu_tensor *part, uint32_t *parts,
+                                  cdu_error *error)
+{
+    cdu_tensor mine;
+    CDU_TRY(cdu_lower_gather(l, node->name, FORWARD_ROWS, x->shape.c, x->lanes, &mine, error));
+    cdu_draft draft = cdu_draft_begin("batch_norm.k", "batch_norm_join", node, "statistics of this rank");
+    cdu_draft_use(&draft, *part, CDU_READ, 0, 0);
+    cdu_draft_use(&draft, mine, CDU_WRITE, 0, 0);
+    PARAMS(&draft, *parts, x->lanes);
+    cdu_draft_define(&draft, "RELU", 0);
+    cdu_draft_groups(&draft, cdu_op_groups(x->lanes, FINISH_ITEMS, UINT32_MAX), 1, 1, FINISH_ITEMS, 1, 1);
+    CDU_TRY(cdu_append(l, &draft, error));
+    *parts = cdu_lowering_ranks(l);
+    return cdu_lower_gathered(l, mine, part, error);
+}
+
 /* From `parts` rows of moments. */
 static cdu_status append_joined(cdu_lowering *l, const cdu_node *node, const normalization *b, cdu_tensor part, uint32_t parts, cdu_error *error)
 {
     cdu_layout x = *cdu_tensor_layout(l, b->x);
     cdu_tensor own[4];
+    if (cdu_lowering_synchronized(l)) CDU_TRY(append_exchange(l, node, &x, &part, &parts, error));
     cdu_draft draft = cdu_draft_begin("batch_norm.k", "batch_norm_finish", node, "statistics joined");
     cdu_draft_use(&draft, part, CDU_READ, 0, 0);
     for (int i = 0; i < 4; i++) {
@@ -153,6 +171,36 @@ static cdu_status forward(cdu_lowering *l, const cdu_node *node, cdu_error *erro
 
 typedef struct { cdu_tensor x, dy, saved, means, dx, d_weight, d_bias; bool add, over, add_weight, add_bias; uint32_t relu; } gradients;
 
+/* The same for the backward pass. */
+static cdu_status append_gradient_exchange(cdu_lowering *l, const cdu_node *node, const gradients *g, cdu_tensor part, uint32_t parts,
+                                           cdu_error *error)
+{
+    cdu_layout x = *cdu_tensor_layout(l, g->x);
+    cdu_tensor mine, all;
+    uint32_t row = row_lanes(x.shape.c);
+    CDU_TRY(cdu_lower_gather(l, node->name, BACKWARD_ROWS, x.shape.c, x.lanes, &mine, error));
+    cdu_draft draft = cdu_draft_begin("batch_norm.k", "batch_norm_gradient_join", node, "backward sums of this rank");
+    cdu_draft_use(&draft, part, CDU_READ, 0, 0);
+    cdu_draft_use(&draft, g->saved, CDU_READ, 0, 0);
+    cdu_draft_use(&draft, g->d_weight, CDU_READ | CDU_WRITE, 0, 0);
+    cdu_draft_use(&draft, g->d_bias, CDU_READ | CDU_WRITE, 0, 0);
+    cdu_draft_use(&draft, mine, CDU_WRITE, 0, 0);
+    PARAMS(&draft, parts, x.lanes, x.shape.c, row, g->add_weight, g->add_bias);
+    cdu_draft_define(&draft, "RELU", 0);
+    cdu_draft_groups(&draft, cdu_op_groups(x.lanes, FINISH_ITEMS, UINT32_MAX), 1, 1, FINISH_ITEMS, 1, 1);
+    CDU_TRY(cdu_append(l, &draft, error));
+    CDU_TRY(cdu_lower_gathered(l, mine, &all, error));
+    draft = cdu_draft_begin("batch_norm.k", "batch_norm_gradient_means", node, "backward sums joined");
+    cdu_draft_use(&draft, all, CDU_READ, 0, 0);
+    cdu_draft_use(&draft, g->saved, CDU_READ, 0, 0);
+    cdu_draft_use(&draft, g->means, CDU_WRITE, 0, 0);
+    PARAMS(&draft, cdu_lowering_ranks(l), x.lanes, x.shape.c, row);
+    cdu_draft_param_float(&draft, (float)(cdu_lowering_images(l, x.shape.n) * x.shape.h * x.shape.w));
+    cdu_draft_define(&draft, "RELU", 0);
+    cdu_draft_groups(&draft, cdu_op_groups(row, FINISH_ITEMS, UINT32_MAX), 1, 1, FINISH_ITEMS, 1, 1);
+    return cdu_append(l, &draft, error);
+}
+
 static cdu_status append_sums(cdu_lowering *l, const cdu_node *node, const gradients *g, cdu_error *error)
 {
     cdu_tensor tensors[2] = {g->x, g->dy}, part;
@@ -177,6 +225,7 @@ static cdu_status append_sums(cdu_lowering *l, const cdu_node *node, const gradi
         CDU_TRY(cdu_append(l, &draft, error));
         done += d.groups;
     }
+    if (cdu_lowering_synchronized(l)) return append_gradient_exchange(l, node, g, part, parts, error);
     cdu_draft draft = cdu_draft_begin("batch_norm.k", "batch_norm_gradient_finish", node, "backward sums joined");
     cdu_draft_use(&draft, part, CDU_READ, 0, 0);
     cdu_draft_use(&draft, g->saved, CDU_READ, 0, 0);

@@ -1,5 +1,6 @@
 /* cross_entropy.c: weighted softmax cross entropy over pixels, where training's backward pass starts. Sums are compensated and have
- * a fixed order: items of a group by a tree, groups one after another. */
+ * a fixed order: items of a group by a tree, groups one after another. One of several ranks does not know the sum of the weights of all: its
+ * gradients are divided by the number of all pixels, and the update sets that right (cdu_sgd_patch). */
 #include "core/ops/common.h"
 #include "core/ops/ops.h"
 
@@ -70,7 +71,8 @@ static cdu_status forward(cdu_lowering *l, const cdu_node *node, cdu_error *erro
     cdu_draft_param(&draft, parts);
     cdu_draft_param(&draft, cdu_tensor_layout(l, result)->lanes);
     cdu_draft_param(&draft, node->attributes.integer[0] == CDU_MEAN_PIXELS);
-    cdu_draft_param_float(&draft, (float)cdu_op_pixels(&x, 0, x.shape.n));
+    cdu_draft_param_float(&draft, (float)(cdu_lowering_images(l, x.shape.n) * x.shape.h * x.shape.w));
+    cdu_draft_param(&draft, cdu_lowering_ranks(l) > 1);
     cdu_draft_groups(&draft, 1, 1, 1, 1, 1, 1);
     return cdu_append(l, &draft, error);
 }

@@ -36,7 +36,9 @@ cdu_value cdu_tile_augment(cdu_graph *, const char *name, cdu_value tile, cdu_va
  * not below C ignored, class_weight: input (1, 1, 1, C).
  * Output, a host-readable (1, 1, 1, 4): loss, sum of weighted losses, divisor, count of pixels that were not ignored. The loss is the
  * sum divided by the sum of the pixels' weights (CDU_MEAN_WEIGHTS, as PyTorch does) or by the number of all pixels N*H*W
- * (CDU_MEAN_PIXELS); 0, and zero gradients, where the divisor is 0. Backward starts here. */
+ * (CDU_MEAN_PIXELS); 0, and zero gradients, where the divisor is 0. Backward starts here.
+ * One of several ranks (cdu_plan_options.ranks): all pixels are those of all ranks, and gradients are divided by their number, whatever the mean:
+ * summed over ranks and scaled by that number over the sum of the ranks' divisors they are those of the whole batch. */
 typedef enum { CDU_MEAN_WEIGHTS, CDU_MEAN_PIXELS } cdu_loss_mean;
 cdu_value cdu_cross_entropy(cdu_graph *, const char *name, cdu_value logits, cdu_value label, cdu_value class_weight, cdu_loss_mean);
 /* Softmax over channels, for inference: probabilities (N, H, W, C). No gradient. */
@@ -44,8 +46,10 @@ cdu_value cdu_softmax(cdu_graph *, const char *name, cdu_value logits);
 
 /* SGD with momentum over the flat arenas: v = momentum * v + g; w = w - rate * v, each product and sum rounded on its own, so
  * that equal inputs give equal bits on every driver. Where some gradient is not finite nothing is changed, and
- * cdu_program_verdict tells. Patch data: struct cdu_sgd_patch. For cdu_plan_options.update. */
+ * cdu_program_verdict tells. Patch data: struct cdu_sgd_patch. For cdu_plan_options.update. Among several ranks the patch data are a struct
+ * cdu_sgd_shared_patch, g is the sum of their gradients times `scale`, and what any rounding leaves below the least normal number is zero. */
 struct cdu_sgd_patch { float rate, momentum; };
+struct cdu_sgd_shared_patch { struct cdu_sgd_patch plain; float scale; };
 cdu_status cdu_sgd_update(cdu_lowering *, cdu_error *);
 
 #endif

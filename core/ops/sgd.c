@@ -63,6 +63,7 @@ static cdu_status update_window(cdu_lowering *l, uint64_t first, uint64_t count,
     cdu_draft_param(&draft, vectors);
     cdu_draft_param(&draft, d.per);
     cdu_draft_define(&draft, "VW", width);
+    if (cdu_lowering_ranks(l) > 1) cdu_draft_define(&draft, "SEVERAL", 1);
     cdu_draft_groups(&draft, d.groups, 1, 1, d.items, 1, 1);
     draft.flops = 4.0 * (double)count;
     draft.bytes = 20.0 * (double)count;

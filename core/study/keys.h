@@ -32,6 +32,7 @@
     E(train, median_frequency, "class-weights", weights)               \
     E(train, mean_of_pixels, "loss-mean", mean)                        \
     u(train, accumulate, "accumulate", 1, 65536)                       \
+    E(train, synchronized, "batch-norm", batch_norm)                   \
     E(train, exact_conv, "exact-conv", truth)                          \
     u(train, validate_every, "validate-every", 1, 1000000)             \
     u(train, early_stop, "early-stop", 0, 1000000)                     \
@@ -62,11 +63,12 @@
 #define CDU_LIST_ORDER(X) X(0, "bn-relu") X(1, "relu-bn")
 #define CDU_LIST_WEIGHTS(X) X(1, "median-frequency") X(0, "none")
 #define CDU_LIST_MEAN(X) X(0, "class-weights") X(1, "pixels")
+#define CDU_LIST_BATCH_NORM(X) X(0, "local") X(1, "synchronized")
 #define CDU_LIST_BEST(X) X(1, "macro-f1") X(0, "last")
 #define CDU_LIST_TRUTH(X) X(1, "true") X(0, "false") X(1, "yes") X(0, "no")
 #define CDU_STUDY_WORDS(X)                                                                                           \
     X(unannotated, CDU_LIST_UNANNOTATED) X(unknown, CDU_LIST_UNKNOWN) X(balance, CDU_LIST_BALANCE) X(kind, CDU_LIST_KIND) \
     X(input, CDU_LIST_INPUT) X(order, CDU_LIST_ORDER) X(weights, CDU_LIST_WEIGHTS) X(mean, CDU_LIST_MEAN)                \
-    X(best, CDU_LIST_BEST) X(truth, CDU_LIST_TRUTH)
+    X(best, CDU_LIST_BEST) X(batch_norm, CDU_LIST_BATCH_NORM) X(truth, CDU_LIST_TRUTH)
 
 #endif

@@ -60,6 +60,8 @@ static cdu_status fill(cdu_safe_file *file, const cdu_checkpoint *c, const int64
     snprintf(text, sizeof text, "%.17g", c->best);
     CDU_TRY(cdu_safe_set(file, "best", text, error));
     CDU_TRY(cdu_safe_set(file, "run-settings", c->settings, error));
+    if (c->ranks > 1) CDU_TRY(set_count(file, "ranks", c->ranks, error));
+    if (c->ranks > 1) CDU_TRY(cdu_safe_set(file, "shares", c->shares, error));
     return cdu_safe_seal(file, error);
 }
 
@@ -112,6 +114,11 @@ static cdu_status take(const char *path, const cdu_safe_file *file, cdu_checkpoi
     if (!best || !settings || !momentum || momentum->type != CDU_SAFE_F32)
         return cdu_fail(error, CDU_BAD_DATA, "%s: is no checkpoint: momentum, best or run-settings are missing", path);
     out->best = strtod(best, NULL);
+    const char *shares = cdu_safe_metadata(file, "shares");
+    uint64_t ranks = 1;
+    if (cdu_safe_metadata(file, "ranks")) CDU_TRY(get_count(file, path, "ranks", &ranks, error));
+    out->ranks = (uint32_t)ranks;
+    snprintf(out->shares, sizeof out->shares, "%s", shares ? shares : "");
     snprintf(out->settings, sizeof out->settings, "%s", settings);
     out->momentum_count = momentum->bytes / sizeof(float);
     CDU_TRY(cdu_allocate(&out->momentum, out->momentum_count, sizeof(float), error));

@@ -8,7 +8,7 @@
 
 #include "core/model/model.h"
 
-enum { CDU_RUN_SETTINGS = 1024 };
+enum { CDU_RUN_SETTINGS = 1024, CDU_RUN_SHARES = 4096 };
 
 typedef struct {
     cdu_model_about about;
@@ -19,6 +19,8 @@ typedef struct {
     uint64_t validated_step; /* 0: not yet */
     uint64_t best_step;
     double best;                     /* macro F1; negative: none yet */
+    uint32_t ranks;                  /* 0 and 1: one process */
+    char shares[CDU_RUN_SHARES];     /* with several ranks: "2,1": tiles of each in a step */
     char settings[CDU_RUN_SETTINGS]; /* "key=value key=value": what must be the same to go on */
 } cdu_checkpoint;
 

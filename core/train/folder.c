@@ -80,3 +80,13 @@ cdu_status cdu_run_folder_describe(const char *folder, const cdu_study *study, c
     CDU_TRY(cdu_path_join(path, folder, "command.txt", error));
     return cdu_file_write(path, command, strlen(command), error);
 }
+
+cdu_status cdu_run_folder_complete(const char *folder, bool complete, cdu_error *error)
+{
+    static const char words[] = "this run came to its end\n";
+    char path[CDU_PATH_LIMIT];
+    CDU_TRY(cdu_path_join(path, folder, "complete", error));
+    if (complete) return cdu_file_write(path, words, sizeof words - 1, error);
+    if (unlink(path) == 0 || errno == ENOENT) return CDU_OK;
+    return cdu_fail(error, CDU_CANNOT_WRITE, "%s: cannot be removed: %s", path, strerror(errno));
+}

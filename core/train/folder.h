@@ -10,5 +10,7 @@ cdu_status cdu_run_folder_lock(const char *folder, bool resume, int *lock, cdu_e
 void cdu_run_folder_unlock(int lock);
 /* study.yaml and command.txt (`command` may be null). */
 cdu_status cdu_run_folder_describe(const char *folder, const cdu_study *study, const char *command, cdu_error *error);
+/* The file `complete`, which only a run of several ranks has that came to its end: mpiexec's exit code can be 0 without. Written or removed. */
+cdu_status cdu_run_folder_complete(const char *folder, bool complete, cdu_error *error);
 
 #endif

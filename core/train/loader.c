@@ -1,4 +1,4 @@
-/* loader.c: see loader.h. Positions in the endless row of tiles are handed out one by one; position k belongs to batch k / batch, which lies
+/* loader.c: see loader.h. Positions in the endless row of tiles are handed out one by one; position k belongs to batch k / share, which lies
  * in a ring of a few batches. Threads wait while their batch is not yet in the ring, the consumer while its batch is not full. */
 #include "core/train/loader.h"
 
@@ -67,11 +67,11 @@ void cdu_loader_order(uint64_t seed, uint64_t epoch, uint32_t *order, size_t cou
 static void lay_out(cdu_loader *l, uint64_t step)
 {
     ring_batch *batch = &l->ring[step % RING];
-    uint64_t epoch = step / l->steps_per_epoch, place = step % l->steps_per_epoch * l->settings.batch;
+    uint64_t epoch = step / l->steps_per_epoch, place = step % l->steps_per_epoch * l->settings.batch + l->settings.place;
     if (epoch != l->order_epoch) cdu_loader_order(l->settings.seed, epoch, l->order, l->index->count);
     l->order_epoch = batch->epoch = epoch;
     batch->done = 0;
-    for (uint32_t i = 0; i < l->settings.batch; i++) batch->tiles[i] = batch->asked[i] = l->order[(place + i) % l->index->count];
+    for (uint32_t i = 0; i < l->settings.share; i++) batch->tiles[i] = batch->asked[i] = l->order[(place + i) % l->index->count];
 }
 
 /* rgb and labels of `area` pixels to packed pixels. */
@@ -158,7 +158,7 @@ static void *work(void *argument)
     cdu_status status = cdu_allocate(&rgb, 4 * area, 1, &error);
     pthread_mutex_lock(&l->lock);
     while (!l->quit && l->status == CDU_OK) {
-        uint64_t position = l->next++, step = position / l->settings.batch, place = position % l->settings.batch;
+        uint64_t position = l->next++, step = position / l->settings.share, place = position % l->settings.share;
         while (!l->quit && step >= l->consumed + RING) pthread_cond_wait(&l->changed, &l->lock);
         if (l->quit) break;
         for (; l->opened <= step; l->opened++) lay_out(l, l->opened);
@@ -191,9 +191,9 @@ static cdu_status allocate_all(cdu_loader *l, cdu_error *error)
 {
     size_t area = (size_t)l->index->size * l->index->size;
     for (int i = 0; i < RING; i++) {
-        CDU_TRY(cdu_allocate(&l->ring[i].pixels, l->settings.batch * area, sizeof(uint32_t), error));
-        CDU_TRY(cdu_allocate(&l->ring[i].tiles, l->settings.batch, sizeof(uint32_t), error));
-        CDU_TRY(cdu_allocate(&l->ring[i].asked, l->settings.batch, sizeof(uint32_t), error));
+        CDU_TRY(cdu_allocate(&l->ring[i].pixels, l->settings.share * area, sizeof(uint32_t), error));
+        CDU_TRY(cdu_allocate(&l->ring[i].tiles, l->settings.share, sizeof(uint32_t), error));
+        CDU_TRY(cdu_allocate(&l->ring[i].asked, l->settings.share, sizeof(uint32_t), error));
     }
     CDU_TRY(cdu_allocate(&l->order, l->index->count, sizeof *l->order, error));
     CDU_TRY(cdu_allocate(&l->unreadable, l->index->count, sizeof *l->unreadable, error));
@@ -213,10 +213,11 @@ cdu_status cdu_loader_create(const cdu_study *study, const cdu_tile_index *index
     l->study = study;
     l->index = index;
     l->settings = *settings;
+    if (!l->settings.share) l->settings.share = settings->batch;
     l->steps_per_epoch = cdu_loader_steps_per_epoch(index->count, settings->batch);
     l->order_epoch = UINT64_MAX;
     l->opened = l->consumed = settings->first;
-    l->next = settings->first * settings->batch;
+    l->next = settings->first * l->settings.share;
     pthread_mutex_init(&l->lock, NULL);
     pthread_cond_init(&l->changed, NULL);
     cdu_status status = allocate_all(l, error);
@@ -258,8 +259,8 @@ cdu_status cdu_loader_next(cdu_loader *l, cdu_batch *out, cdu_error *error)
     pthread_cond_broadcast(&l->changed);
     uint64_t step = l->consumed;
     ring_batch *batch = &l->ring[step % RING];
-    while (l->status == CDU_OK && (l->opened <= step || batch->done < l->settings.batch)) pthread_cond_wait(&l->changed, &l->lock);
-    if (l->opened <= step || batch->done < l->settings.batch) {
+    while (l->status == CDU_OK && (l->opened <= step || batch->done < l->settings.share)) pthread_cond_wait(&l->changed, &l->lock);
+    if (l->opened <= step || batch->done < l->settings.share) {
         status = l->status;
         if (error) *error = l->error;
     }

@@ -1,5 +1,5 @@
 /* loader.h: batches of training tiles, read from the slides by background threads into a bounded queue. Which tiles a batch holds
- * follows from (seed, epoch) alone, so any number of threads gives the same bytes. Nothing is dumped to disk. Augmentation is not done here but
+ * follows from (seed, epoch) alone, so any number of threads gives the same bytes, and any number of ranks shares the same batches. Nothing is dumped to disk. Augmentation is not done here but
  * on the device (core/train/augment.h). */
 #ifndef CDU_TRAIN_LOADER_H
 #define CDU_TRAIN_LOADER_H
@@ -11,6 +11,7 @@ typedef struct cdu_loader cdu_loader;
 typedef struct {
     uint64_t seed;
     uint32_t batch;
+    uint32_t share, place; /* one of several ranks: tiles [place, place + share) of each batch alone; share 0: all */
     uint32_t threads; /* 0: as many as processors */
     uint64_t cache; /* bytes of decoded tiles to keep; 0: a quarter of the free memory, at most 4 GiB */
     uint64_t first; /* step at which to begin: 0, or where a run is resumed */
@@ -18,8 +19,8 @@ typedef struct {
 
 typedef struct {
     const uint32_t
-        *pixels; /* batch x size x size of R | G << 8 | B << 16 | class << 24 (255: ignored), as cdu_tile_input takes them */
-    const uint32_t *tiles; /* batch indices into the tile index */
+        *pixels; /* share x size x size of R | G << 8 | B << 16 | class << 24 (255: ignored), as cdu_tile_input takes them */
+    const uint32_t *tiles; /* share indices into the tile index */
     const uint32_t *asked; /* the same, but where a tile cannot be read: the tile, not its replacement. Augmentation goes by this */
     uint64_t step, epoch;
 } cdu_batch;

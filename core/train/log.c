@@ -17,6 +17,7 @@ struct cdu_train_log {
     FILE *file;
     char path[CDU_PATH_LIMIT];
     uint32_t classes;
+    bool several;
 };
 
 /* Class names with quotes and commas are quoted as CSV wants. */
@@ -62,7 +63,7 @@ static cdu_status cut(const char *path, uint64_t step, bool validated, cdu_error
     return status;
 }
 
-cdu_status cdu_train_log_open(const char *folder, const cdu_study *study, bool resume, uint64_t step, bool validated,
+cdu_status cdu_train_log_open(const char *folder, const cdu_study *study, bool resume, uint64_t step, bool validated, bool several,
                               cdu_train_log **out, cdu_error *error)
 {
     cdu_train_log *log;
@@ -72,11 +73,13 @@ cdu_status cdu_train_log_open(const char *folder, const cdu_study *study, bool r
     if (append) status = cut(log->path, step, validated, error);
     log->file = status == CDU_OK ? fopen(log->path, append ? "ae" : "we") : NULL;
     log->classes = (uint32_t)study->class_count;
+    log->several = several;
     if (status == CDU_OK && !log->file)
         status = cdu_fail(error, CDU_CANNOT_WRITE, "%s: cannot be written: %s", log->path, strerror(errno));
     if (status == CDU_OK && (!append || ftell(log->file) == 0)) {
         fputs("step,epoch,loss,learning rate,seconds,device waits,macro F1", log->file);
         for (size_t c = 0; c < study->class_count; c++) print_name(log->file, study->classes[c].name);
+        if (several) fputs(",waits for network,waits for ranks", log->file);
         fputc('\n', log->file);
         status = flush(log, error);
     }
@@ -93,10 +96,11 @@ void cdu_train_log_close(cdu_train_log *log)
 }
 
 cdu_status cdu_train_log_step(cdu_train_log *log, uint64_t step, uint64_t epoch, double loss, double rate, double seconds,
-                              double waits, cdu_error *error)
+                              double waits, double network, double slowest, cdu_error *error)
 {
     fprintf(log->file, "%" PRIu64 ",%" PRIu64 ",%.9g,%.9g,%.4f,%.4f,", step, epoch, loss, rate, seconds, waits);
     for (uint32_t c = 0; c < log->classes; c++) fputc(',', log->file);
+    if (log->several) fprintf(log->file, ",%.4f,%.4f", network, slowest);
     fputc('\n', log->file);
     return flush(log, error);
 }
@@ -115,6 +119,7 @@ cdu_status cdu_train_log_validation(cdu_train_log *log, uint64_t step, uint64_t 
     fprintf(log->file, "%" PRIu64 ",%" PRIu64 ",,,%.4f,", step, epoch, seconds);
     print_score(log->file, cdu_confusion_macro_f1(confusion));
     for (uint32_t c = 0; c < log->classes; c++) print_score(log->file, cdu_confusion_f1(confusion, c));
+    if (log->several) fputs(",,", log->file);
     fputc('\n', log->file);
     return flush(log, error);
 }

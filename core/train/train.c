@@ -1,5 +1,6 @@
 /* train.c: the training loop. The device works on one batch while the loader's threads read the next ones; the host waits once a step,
- * for the loss. Leaves out more than one device. */
+ * for the loss. Among several ranks every process runs this loop, on its own device with its own tiles of each batch; what they tell each
+ * other is in ranks.c, when in core/graph/run.c. */
 #include "cdunet/train.h"
 
 #include <inttypes.h>
@@ -23,6 +24,7 @@
 #include "core/train/folder.h"
 #include "core/train/loader.h"
 #include "core/train/log.h"
+#include "core/train/ranks.h"
 #include "core/train/rate.h"
 #include "core/train/saver.h"
 #include "core/train/validate.h"
@@ -41,7 +43,8 @@ typedef struct {
     cdu_graph *graph;
     cdu_training_graph values;
     cdu_program *program;
-    uint32_t part;        /* tiles that the device takes at once: a batch, or a whole part of it */
+    cdu_team team;
+    uint32_t part;        /* tiles that the device takes at once: this rank's of a batch, or a whole part of them */
     cdu_augment *augment; /* of a part's tiles; null where the study asks for none */
     cdu_loader *loader;
     cdu_train_log *log;
@@ -55,8 +58,14 @@ typedef struct {
     double saved_at, train_seconds, timed_seconds, wait_seconds;
     uint64_t timed_steps;
     float loss;
+    cdu_exchange_times waits; /* of the last step, for other ranks */
     cdu_progress_bar bar;
 } run;
+
+static bool writes(const run *r)
+{
+    return r->team.rank == 0;
+}
 
 static void release(run *r)
 {
@@ -72,6 +81,7 @@ static void release(run *r)
     cdu_tile_index_free(&r->index);
     cdu_study_free(r->study);
     cdu_run_folder_unlock(r->lock);
+    cdu_team_end(&r->team);
 }
 
 /* ---- preparation ---- */
@@ -89,14 +99,13 @@ static cdu_status read_study(run *r, cdu_error *error)
         return cdu_fail(error, CDU_USAGE, "%u epochs of batches of %u: both must be at least 1", s->train.epochs, s->train.batch);
     if (o->accumulate) s->train.accumulate = o->accumulate;
     if (o->exact_conv) s->train.exact_conv = true;
-    if (s->train.batch % s->train.accumulate)
+    if (r->team.size == 1 && s->train.batch % s->train.accumulate)
         return cdu_fail(error, CDU_USAGE, "a batch of %u tiles cannot be done in %u equal parts: train.accumulate must divide train.batch",
                         s->train.batch, s->train.accumulate);
     if (s->train.early_stop && !s->train.keep_best_macro_f1)
         return cdu_fail(error, CDU_BAD_DATA, "%s: train.early-stop: needs train.keep-best: macro-f1%s", s->path,
                         s->slide_count ? " and annotated validation slides" : "");
-    r->part = s->train.batch / s->train.accumulate;
-    return CDU_OK;
+    return cdu_team_share(&r->team, o->shares, s->train.batch, s->train.accumulate, error);
 }
 
 static cdu_status describe(const run *r, cdu_model_about *about, cdu_error *error)
@@ -138,6 +147,47 @@ static void settings_text(const run *r, char text[CDU_RUN_SETTINGS])
              s->train.mean_of_pixels ? "pixels" : "class-weights", s->train.seed, s->augment.flip, s->augment.hue,
              s->augment.brightness, s->augment.scale, s->augment.noise, s->augment.occlusion, s->augment.rotate, s->augment.shear,
              s->train.accumulate, s->train.exact_conv, s->train.validate_every, r->index.count, (uint64_t)hash);
+    size_t used = strlen(text);
+    if (s->train.synchronized) snprintf(text + used, CDU_RUN_SETTINGS - used, " batch-norm=synchronized");
+}
+
+/* A hash of what the program is made of; 0 where the system does not tell. */
+static uint64_t program_hash(void)
+{
+    char *bytes;
+    size_t size;
+    if (cdu_file_read("/proc/self/exe", (uint64_t)1 << 30, &bytes, &size, NULL) != CDU_OK) return 0;
+    uint64_t hash = XXH64(bytes, size, 0);
+    free(bytes);
+    return hash;
+}
+
+/* What must be the same on all ranks. Paths may differ from machine to machine, so slides count by name and by how long their files are. */
+static void facts_text(const run *r, char *text, size_t size)
+{
+    const cdu_study *s = r->study;
+    const cdu_train_options *o = r->options;
+    char settings[CDU_RUN_SETTINGS], classes[512] = "";
+    uint64_t slides = 0;
+    for (size_t c = 0; c < s->class_count; c++) {
+        size_t used = strlen(classes);
+        snprintf(classes + used, sizeof classes - used, "%s%s", c ? "," : "", s->classes[c].name);
+    }
+    for (char *at = classes; *at; at++)
+        if (*at == ' ') *at = '_';
+    for (size_t i = 0; i < s->slide_count; i++) {
+        const cdu_study_slide *slide = &s->slides[i];
+        const char *name = strrchr(slide->slide, '/') ? strrchr(slide->slide, '/') + 1 : slide->slide;
+        uint64_t about[2] = {cdu_file_size(slide->slide), slide->split};
+        slides = XXH64(name, strlen(name), slides);
+        slides = XXH64(about, sizeof about, slides);
+    }
+    settings_text(r, settings);
+    snprintf(text, size,
+             "program=%016" PRIx64 " class-list=%s slides=%zu slide-files=%016" PRIx64 " %s epochs=%u early-stop=%u keep-best=%d "
+             "max-steps=%" PRIu64 " seconds=%.17g bucket=%" PRIu64 " share-of-rank-0=%u balance=%d resume=%d",
+             program_hash(), classes, s->slide_count, slides, settings, s->train.epochs, s->train.early_stop, s->train.keep_best_macro_f1,
+             o->max_steps, o->seconds, o->bucket, r->team.shares[0], o->balance, o->resume);
 }
 
 static cdu_status build_index(run *r, cdu_error *error)
@@ -165,7 +215,9 @@ static cdu_status build_index(run *r, cdu_error *error)
 static cdu_status create_program(run *r, cdu_error *error)
 {
     cdu_plan_options options = {.training = true, .update = cdu_sgd_update, .spend = CDU_SPEND, .memory = r->options->memory,
-                                .exact = r->study->train.exact_conv};
+                                .exact = r->study->train.exact_conv, .ranks = r->team.size,
+                                .images = r->team.batch / r->study->train.accumulate, .synchronized = r->study->train.synchronized,
+                                .bucket = r->options->bucket};
     if (options.memory && r->validation_slides) {
         cdu_model_about about = {0};
         cdu_plan_report validation;
@@ -180,9 +232,12 @@ static cdu_status create_program(run *r, cdu_error *error)
 static cdu_status build_program(run *r, cdu_error *error)
 {
     const cdu_study *s = r->study;
-    CDU_TRY(cdu_open_device(r->options->device, false, &r->gpu, error));
+    char device[256];
+    CDU_TRY(cdu_team_device(&r->team, r->options->device, device, sizeof device, error));
+    CDU_TRY(cdu_open_device(device, false, &r->gpu, error));
     r->gpu_open = true;
     cdu_log(CDU_LOG_INFO, "%s: %s", r->gpu.id, r->gpu.info.name);
+    r->part = r->team.share / s->train.accumulate;
     CDU_TRY(cdu_graph_create(&r->graph, error));
     bool augmented = cdu_augment_wanted(s);
     CDU_TRY((augmented ? cdu_model_build_augmented : cdu_model_build_training)(r->graph, &s->model, r->part, s->tiles.size,
@@ -195,29 +250,72 @@ static cdu_status build_program(run *r, cdu_error *error)
     return cdu_program_write(r->program, r->values.class_weight, r->class_weights, error);
 }
 
+/* What rank 0 reads of a checkpoint, for all. */
+typedef struct {
+    uint64_t step, validated_step, best_step;
+    double best;
+    uint32_t found, ranks;
+    char settings[CDU_RUN_SETTINGS], shares[CDU_RUN_SHARES];
+} begun;
+
+static cdu_status read_checkpoint(run *r, begun *b, cdu_error *error)
+{
+    cdu_checkpoint *state = &r->state;
+    bool found = false;
+    if (!r->options->resume || !writes(r)) return CDU_OK;
+    CDU_TRY(cdu_checkpoint_read(r->options->folder, state, &found, error));
+    if (!found) return CDU_OK;
+    *b = (begun){.found = 1, .step = state->step, .validated_step = state->validated_step, .best_step = state->best_step, .best = state->best,
+                 .ranks = state->ranks ? state->ranks : 1};
+    memcpy(b->settings, state->settings, sizeof b->settings);
+    memcpy(b->shares, state->shares, sizeof b->shares);
+    return CDU_OK;
+}
+
+/* A run goes on with the batch that it was begun with, whoever shares it now, unless the command says otherwise. */
+static cdu_status take_begun(run *r, const begun *b, cdu_error *error)
+{
+    const char *batch = strstr(b->settings, " batch=");
+    uint32_t then = batch ? (uint32_t)strtoul(batch + 7, NULL, 10) : 0;
+    if (b->ranks == r->team.size && b->ranks > 1 && !r->options->shares)
+        CDU_TRY(cdu_team_share(&r->team, b->shares, 0, r->study->train.accumulate, error));
+    else if (b->ranks != r->team.size && then && !r->options->shares && !r->options->batch)
+        CDU_TRY(cdu_team_share_evenly(&r->team, then, r->study->train.accumulate, error));
+    if (b->ranks != r->team.size && writes(r))
+        cdu_log(CDU_LOG_WARNING, "the run was begun with %u rank%s and goes on with %u, %u tiles a step as before: the same but for rounding", b->ranks,
+                b->ranks == 1 ? "" : "s", r->team.size, r->team.batch);
+    return CDU_OK;
+}
+
 /* Weights to begin with: those of the checkpoint, or initial ones. */
-static cdu_status begin_state(run *r, cdu_error *error)
+static cdu_status begin_state(run *r, const begun *b, cdu_error *error)
 {
     cdu_checkpoint *state = &r->state;
     char settings[CDU_RUN_SETTINGS];
-    bool found = false;
+    bool found = b->found;
     settings_text(r, settings);
-    if (r->options->resume) CDU_TRY(cdu_checkpoint_read(r->options->folder, state, &found, error));
+    memcpy(state->settings, found ? b->settings : settings, sizeof settings);
     if (found) {
         CDU_TRY(cdu_checkpoint_match(state, settings, error));
+        state->step = b->step;
+        state->validated_step = b->validated_step;
+        state->best_step = b->best_step;
+        state->best = b->best;
         uint64_t elements = cdu_program_arena_elements(r->program, CDU_ARENA_MOMENTUM);
-        if (state->momentum_count != elements)
+        if (writes(r) && state->momentum_count != elements)
             return cdu_fail(error, CDU_BAD_DATA,
                             "%s: the checkpoint's momentum has %" PRIu64 " elements, the network needs %" PRIu64,
                             r->options->folder, state->momentum_count, elements);
-        CDU_TRY(cdu_program_write_arena(r->program, CDU_ARENA_MOMENTUM, state->momentum, error));
+        if (writes(r)) CDU_TRY(cdu_program_write_arena(r->program, CDU_ARENA_MOMENTUM, state->momentum, error));
         cdu_log(CDU_LOG_INFO, "going on after step %" PRIu64, state->step);
     } else {
         if (r->options->resume) cdu_log(CDU_LOG_INFO, "%s: no checkpoint yet, the run begins at step 0", r->options->folder);
-        CDU_TRY(cdu_model_initialize(&r->study->model, r->study->train.seed, &state->weights, error));
         state->best = -1;
-        memcpy(state->settings, settings, sizeof settings);
     }
+    if (!state->weights.count) CDU_TRY(cdu_model_initialize(&r->study->model, r->study->train.seed, &state->weights, error));
+    state->ranks = r->team.size;
+    for (uint32_t i = 0, used = 0; i < r->team.size && r->team.size > 1 && used < sizeof state->shares; i++)
+        used += (uint32_t)snprintf(state->shares + used, sizeof state->shares - used, "%s%u", i ? "," : "", r->team.shares[i]);
     CDU_TRY(describe(r, &state->about, error));
     r->saved_step = found ? state->step : UINT64_MAX;
     r->first_step = state->step;
@@ -240,25 +338,56 @@ static cdu_status write_facts(const run *r, cdu_error *error)
     return cdu_run_facts_write(r->options->folder, &facts, error);
 }
 
-static cdu_status prepare(run *r, cdu_error *error)
+/* In three stages, after each of which ranks meet: a failure of one is that of all, before step 1. */
+static cdu_status begin_folder(run *r, begun *b, cdu_error *error)
 {
     const cdu_train_options *o = r->options;
     CDU_TRY(read_study(r, error));
+    if (!writes(r)) return CDU_OK;
     CDU_TRY(cdu_run_folder_lock(o->folder, o->resume, &r->lock, error));
+    if (r->team.size > 1) CDU_TRY(cdu_run_folder_complete(o->folder, false, error));
     CDU_TRY(cdu_saver_create(o->folder, &r->saver, error));
+    return read_checkpoint(r, b, error);
+}
+
+static cdu_status begin_program(run *r, const begun *b, cdu_error *error)
+{
+    if (b->found) CDU_TRY(take_begun(r, b, error));
+    r->study->train.batch = r->team.batch;
     CDU_TRY(build_index(r, error));
     CDU_TRY(build_program(r, error));
-    CDU_TRY(begin_state(r, error));
-    CDU_TRY(cdu_run_folder_describe(o->folder, r->study, o->command, error));
-    CDU_TRY(write_facts(r, error));
+    return begin_state(r, b, error);
+}
+
+static cdu_status begin_files(run *r, cdu_error *error)
+{
+    const cdu_train_options *o = r->options;
+    if (writes(r)) CDU_TRY(cdu_run_folder_describe(o->folder, r->study, o->command, error));
+    if (writes(r)) CDU_TRY(write_facts(r, error));
     cdu_loader_settings settings = {.seed = r->study->train.seed,
                                     .batch = r->study->train.batch,
+                                    .share = r->team.share,
+                                    .place = r->team.first,
                                     .threads = o->threads,
                                     .cache = o->cache,
                                     .first = r->state.step};
     CDU_TRY(cdu_loader_create(r->study, &r->index, &settings, &r->loader, error));
-    return cdu_train_log_open(o->folder, r->study, o->resume, r->state.step, r->state.validated_step == r->state.step, &r->log,
-                              error);
+    if (!writes(r)) return CDU_OK;
+    return cdu_train_log_open(o->folder, r->study, o->resume, r->state.step, r->state.validated_step == r->state.step, r->team.size > 1,
+                              &r->log, error);
+}
+
+static cdu_status prepare(run *r, cdu_error *error)
+{
+    begun b = {0};
+    char facts[4096] = "";
+    CDU_TRY(cdu_team_agree(&r->team, begin_folder(r, &b, error), NULL, error));
+    CDU_TRY(cdu_team_tell(&r->team, &b, sizeof b, error));
+    cdu_status status = begin_program(r, &b, error);
+    if (status == CDU_OK && r->team.size > 1) facts_text(r, facts, sizeof facts);
+    CDU_TRY(cdu_team_agree(&r->team, status, facts, error));
+    CDU_TRY(cdu_team_spread(&r->team, r->program, error));
+    return cdu_team_agree(&r->team, begin_files(r, error), NULL, error);
 }
 
 /* ---- saving ---- */
@@ -280,12 +409,19 @@ static cdu_status fetch(run *r, cdu_error *error)
 static cdu_status save(run *r, cdu_error *error)
 {
     double began = cdu_seconds();
-    CDU_TRY(cdu_saver_wait(r->saver, error));
-    if (r->fetched_step != r->state.step) CDU_TRY(fetch(r, error));
+    uint64_t hash = 0;
+    if (writes(r)) CDU_TRY(cdu_saver_wait(r->saver, error));
+    if (r->fetched_step != r->state.step) {
+        CDU_TRY(fetch(r, error));
+        CDU_TRY(cdu_team_compare(&r->team, &r->state.weights, r->state.momentum, r->state.momentum_count, r->state.step, &hash, error));
+        if (r->team.size > 1)
+            cdu_log(CDU_LOG_INFO, "step %" PRIu64 ": weights and momentum are the same on all %u ranks, hash %016" PRIx64, r->state.step,
+                    r->team.size, hash);
+    }
     r->fetched_step = r->state.step;
     snprintf(r->state.about.training, sizeof r->state.about.training, "%" PRIu64 " steps of %u tiles, seed %" PRIu64, r->state.step,
              r->study->train.batch, r->study->train.seed);
-    CDU_TRY(cdu_saver_begin(r->saver, &r->state, error));
+    if (writes(r)) CDU_TRY(cdu_saver_begin(r->saver, &r->state, error));
     r->saved_step = r->state.step;
     r->saved_at = cdu_seconds();
     r->held = r->saved_at - began;
@@ -296,10 +432,10 @@ static cdu_status save(run *r, cdu_error *error)
 
 /* Where nothing else asks for a checkpoint: at the end of an epoch, unless epochs are so short that this would take 1 % of the time;
  * and every five minutes. */
-static bool checkpoint_is_due(const run *r)
+static bool checkpoint_is_due(const run *r, uint64_t step)
 {
     double since = cdu_seconds() - r->saved_at;
-    bool epoch_end = r->state.step && r->state.step % r->steps_per_epoch == 0;
+    bool epoch_end = step && step % r->steps_per_epoch == 0;
     return (epoch_end && since > 100 * r->held && !cdu_saver_busy(r->saver)) || since > checkpoint_seconds;
 }
 
@@ -308,7 +444,7 @@ static cdu_status save_model(run *r, cdu_error *error)
 {
     char path[CDU_PATH_LIMIT];
     CDU_TRY(cdu_path_join(path, r->options->folder, "model.safetensors", error));
-    CDU_TRY(cdu_model_write(path, &r->state.about, &r->state.weights, error));
+    if (writes(r)) CDU_TRY(cdu_model_write(path, &r->state.about, &r->state.weights, error));
     r->state.best_step = r->state.step;
     return CDU_OK;
 }
@@ -329,11 +465,13 @@ static cdu_status validate(run *r, cdu_error *error)
     cdu_confusion confusion;
     double began = cdu_seconds();
     const cdu_segment_settings settings = {.memory = r->options->memory, .beside = r->program, .exact = r->study->train.exact_conv};
-    CDU_TRY(cdu_validate(r->study, &r->gpu, &r->state.about, &r->state.weights, &settings, &r->segmenter, &confusion, error));
+    CDU_TRY(cdu_validate(r->study, &r->gpu, &r->state.about, &r->state.weights, &settings, &r->segmenter, &r->team, &confusion,
+                         error));
     double macro = cdu_confusion_macro_f1(&confusion);
     tell_scores(r, &confusion, macro);
-    CDU_TRY(cdu_train_log_validation(r->log, r->state.step, r->state.step / r->steps_per_epoch, &confusion, cdu_seconds() - began,
-                                     error));
+    if (writes(r))
+        CDU_TRY(cdu_train_log_validation(r->log, r->state.step, r->state.step / r->steps_per_epoch, &confusion, cdu_seconds() - began,
+                                         error));
     if (isnan(macro)) macro = 0;
     bool better = macro > r->state.best || !r->study->train.keep_best_macro_f1;
     if (better) {
@@ -374,25 +512,94 @@ static cdu_status give(run *r, const cdu_batch *batch, uint32_t first, cdu_error
     return cdu_program_write(r->program, r->values.augment, r->augment, error);
 }
 
+/* What any rank settles for all, of the state after `step`. Clocks are rank 0's. */
+static uint32_t wishes(const run *r, uint64_t step)
+{
+    uint32_t all = cdu_stop_requested() ? CDU_WISH_STOP : 0;
+    if (!writes(r)) return all;
+    if (r->options->seconds > 0 && r->train_seconds >= r->options->seconds) all |= CDU_WISH_TIME;
+    return all | (checkpoint_is_due(r, step) ? CDU_WISH_SAVE : 0);
+}
+
+/* A part that is under way among several ranks. */
+typedef struct {
+    run *run;
+    bool read;
+    double began, told[CDU_TOLD];
+} shared_part;
+
+/* cdu_exchanger.before_update: every rank's loss, sum of weights, wishes. What is divided by is known only now. */
+static cdu_status settle(void *context, void *patch, bool *done, cdu_error *error)
+{
+    cdu_team *team = context;
+    shared_part *part = team->owner;
+    run *r = part->run;
+    if (!part->read) {
+        float loss[4];
+        CDU_TRY(cdu_program_read(r->program, r->values.loss, loss, error));
+        part->read = true;
+        part->told[CDU_TOLD_LOSS] = (double)loss[1];
+        part->told[CDU_TOLD_DIVISOR] = (double)loss[2];
+        part->told[CDU_TOLD_BAD] = !isfinite(loss[1]);
+        if (part->told[CDU_TOLD_BAD] > 0) part->told[CDU_TOLD_LOSS] = 0;
+        part->told[CDU_TOLD_WISHES] = wishes(r, r->state.step + 1);
+        part->told[CDU_TOLD_BUSY] = cdu_seconds() - part->began;
+    }
+    CDU_TRY(cdu_team_tell_all(team, part->told, done, error));
+    if (!*done) return CDU_OK;
+    double pixels = (double)(r->team.batch / r->study->train.accumulate) * r->index.size * r->index.size;
+    double divisor = r->study->train.mean_of_pixels ? pixels : cdu_team_told(team, CDU_TOLD_DIVISOR);
+    struct cdu_sgd_shared_patch *sgd = patch;
+    if (cdu_team_told(team, CDU_TOLD_BAD) > 0) sgd->plain.rate = 0;
+    sgd->scale = divisor > 0 ? (float)(pixels / divisor) : 0;
+    part->told[CDU_TOLD_LOSS] = divisor > 0 ? cdu_team_told(team, CDU_TOLD_LOSS) / divisor : 0;
+    return CDU_OK;
+}
+
+/* This rank's tiles of a part with the others': *loss is that of all. */
+static cdu_status run_shared(run *r, struct cdu_sgd_shared_patch *patch, float *loss, double *busy, cdu_error *error)
+{
+    shared_part part = {.run = r, .began = cdu_seconds()};
+    const cdu_exchanger exchanger = {.context = &r->team, .sum_start = cdu_team_sum_start, .sum_test = cdu_team_sum_test,
+                                     .gather = cdu_team_gather, .before_update = settle, .pause = cdu_collective_pause};
+    cdu_exchange_times times;
+    r->team.owner = &part;
+    CDU_TRY(cdu_program_run_exchanging(r->program, patch, sizeof *patch, &exchanger, &times, error));
+    *busy += cdu_seconds() - part.began - times.gathering - times.slowest - times.network;
+    r->waits.gathering += times.gathering;
+    r->waits.slowest += times.slowest;
+    r->waits.network += times.network;
+    *loss = cdu_team_told(&r->team, CDU_TOLD_BAD) > 0 ? NAN : (float)part.told[CDU_TOLD_LOSS];
+    return cdu_team_join_states(&r->team, r->program, error);
+}
+
 /* A part of a batch: its gradients are added up in the momentum, the last part moves the weights. With p parts the momentum is p times
  * that of the mean, so the rate is divided. */
 static cdu_status run_part(run *r, const cdu_batch *batch, uint32_t first, double rate, double *busy, cdu_error *error)
 {
     const cdu_study *s = r->study;
-    uint32_t parts = s->train.batch / r->part;
-    bool last = first + r->part == s->train.batch;
-    struct cdu_sgd_patch patch = {last ? (float)(rate / parts) : 0, first ? 1 : (float)s->train.momentum};
+    uint32_t parts = s->train.accumulate;
+    bool last = first + r->part == r->team.share;
+    struct cdu_sgd_shared_patch patch = {{last ? (float)(rate / parts) : 0, first ? 1 : (float)s->train.momentum}, 1};
     float loss[4];
     bool updated;
     CDU_TRY(give(r, batch, first, error));
     double began = cdu_seconds();
-    CDU_TRY(cdu_program_run(r->program, &patch, sizeof patch, error));
-    *busy += cdu_seconds() - began;
-    CDU_TRY(cdu_program_read(r->program, r->values.loss, loss, error));
+    if (r->team.size > 1) {
+        CDU_TRY(run_shared(r, &patch, loss, busy, error));
+    } else {
+        CDU_TRY(cdu_program_run(r->program, &patch.plain, sizeof patch.plain, error));
+        *busy += cdu_seconds() - began;
+        CDU_TRY(cdu_program_read(r->program, r->values.loss, loss, error));
+    }
     CDU_TRY(cdu_program_verdict(r->program, &updated, error));
     bool fine = isfinite(loss[0]) && updated;
     r->loss = fine ? r->loss + loss[0] / (float)parts : loss[0];
-    return fine ? CDU_OK : refuse_part(r, batch, first, error);
+    if (fine) return CDU_OK;
+    cdu_status mine = refuse_part(r, batch, first, error);
+    if (r->team.size > 1 && cdu_team_told(&r->team, CDU_TOLD_BAD) > 0 && !r->team.told[r->team.rank * CDU_TOLD + CDU_TOLD_BAD])
+        mine = CDU_OK; /* who has it names its tiles */
+    return cdu_team_agree(&r->team, mine, NULL, error);
 }
 
 static cdu_status one_step(run *r, cdu_error *error)
@@ -401,7 +608,8 @@ static cdu_status one_step(run *r, cdu_error *error)
     double began = cdu_seconds(), rate = cdu_learning_rate(r->study), busy = 0;
     CDU_TRY(cdu_loader_next(r->loader, &batch, error));
     r->loss = 0;
-    for (uint32_t first = 0; first < r->study->train.batch; first += r->part)
+    r->waits = (cdu_exchange_times){0};
+    for (uint32_t first = 0; first < r->team.share; first += r->part)
         CDU_TRY(run_part(r, &batch, first, rate, &busy, error));
     double took = cdu_seconds() - began;
     r->train_seconds += took;
@@ -410,7 +618,9 @@ static cdu_status one_step(run *r, cdu_error *error)
     char note[96];
     snprintf(note, sizeof note, "loss %.4f, %.3f s a step", (double)r->loss, took);
     cdu_progress_update(&r->bar, r->state.step - r->first_step, note);
-    return cdu_train_log_step(r->log, r->state.step, batch.epoch + 1, (double)r->loss, rate, took, took - busy, error);
+    if (!writes(r)) return CDU_OK;
+    return cdu_train_log_step(r->log, r->state.step, batch.epoch + 1, (double)r->loss, rate, took, took - busy,
+                              r->waits.gathering + r->waits.network, r->waits.slowest, error);
 }
 
 /* The best is as many validations old as the study allows. */
@@ -431,16 +641,29 @@ static bool validation_is_due(const run *r, bool ending)
     return r->state.step % every == 0;
 }
 
+/* Ranks settled theirs in the last step; before the first they have to meet. */
+static cdu_status settle_wishes(run *r, uint32_t *out, cdu_error *error)
+{
+    bool done = r->team.size == 1 || r->state.step > r->first_step;
+    double mine[CDU_TOLD] = {[CDU_TOLD_WISHES] = wishes(r, r->state.step)};
+    if (r->team.size == 1) return *out = (uint32_t)mine[CDU_TOLD_WISHES], CDU_OK;
+    for (uint32_t round = 0; !done; cdu_collective_pause(&round)) CDU_TRY(cdu_team_tell_all(&r->team, mine, &done, error));
+    *out = cdu_team_wishes(&r->team);
+    return CDU_OK;
+}
+
 static cdu_status loop(run *r, cdu_error *error)
 {
     for (;;) {
-        if (!cdu_saver_busy(r->saver)) CDU_TRY(cdu_saver_wait(r->saver, error)); /* a full disk is told at the next step */
-        bool out_of_time = r->options->seconds > 0 && r->train_seconds >= r->options->seconds;
-        bool ending = r->state.step >= r->last_step || out_of_time;
+        if (writes(r) && !cdu_saver_busy(r->saver)) CDU_TRY(cdu_saver_wait(r->saver, error)); /* a full disk is told at the next step */
+        uint32_t wanted = 0;
+        CDU_TRY(settle_wishes(r, &wanted, error));
+        bool ending = r->state.step >= r->last_step || wanted & CDU_WISH_TIME;
         bool due = validation_is_due(r, ending);
-        bool stopping = cdu_stop_requested();
-        if ((ending || stopping || due || checkpoint_is_due(r)) && r->saved_step != r->state.step) CDU_TRY(save(r, error));
-        if (stopping) CDU_TRY(cdu_saver_wait(r->saver, error));
+        bool stopping = wanted & CDU_WISH_STOP;
+        if ((ending || stopping || due || wanted & CDU_WISH_SAVE) && r->saved_step != r->state.step) CDU_TRY(save(r, error));
+        if (stopping && writes(r)) CDU_TRY(cdu_saver_wait(r->saver, error));
+        r->team.agreed = stopping;
         if (stopping)
             return cdu_fail(error, CDU_STOPPED, "stopped after step %" PRIu64 "; a checkpoint is written, --resume goes on",
                             r->state.step);
@@ -457,7 +680,7 @@ static cdu_status loop(run *r, cdu_error *error)
 
 static cdu_status finish(run *r, cdu_error *error)
 {
-    CDU_TRY(cdu_saver_wait(r->saver, error));
+    if (writes(r)) CDU_TRY(cdu_saver_wait(r->saver, error));
     if (r->state.best < 0) CDU_TRY(save_model(r, error));
     cdu_loader_counts counts = cdu_loader_count(r->loader);
     if (counts.unreadable_tiles)
@@ -466,12 +689,15 @@ static cdu_status finish(run *r, cdu_error *error)
     if (r->timed_steps)
         cdu_log(CDU_LOG_INFO, "device waits %.2f %%; checkpoints held the training up for %.2f %% of the time",
                 100 * r->wait_seconds / r->timed_seconds, 100 * r->held_seconds / (r->held_seconds + r->train_seconds));
-    return write_facts(r, error);
+    if (writes(r)) CDU_TRY(write_facts(r, error));
+    if (writes(r) && r->team.size > 1) CDU_TRY(cdu_run_folder_complete(r->options->folder, true, error));
+    return CDU_OK;
 }
 
 cdu_status cdu_train(const cdu_train_options *options, cdu_train_result *result, cdu_error *error)
 {
     run r = {.options = options, .lock = -1};
+    cdu_team_begin(&r.team, options->ranks);
     cdu_status status = prepare(&r, error);
     if (status == CDU_OK) {
         r.bar = cdu_progress_begin("training", r.last_step > r.first_step ? r.last_step - r.first_step : 0);
@@ -482,6 +708,7 @@ cdu_status cdu_train(const cdu_train_options *options, cdu_train_result *result,
     if (result) {
         *result =
             (cdu_train_result){.steps = r.state.step, .loss = r.loss, .best_f1 = r.state.best, .best_step = r.state.best_step};
+        result->agreed = r.team.agreed;
         if (r.steps_per_epoch) result->epochs = r.state.step / r.steps_per_epoch;
         if (r.loader) {
             cdu_loader_counts counts = cdu_loader_count(r.loader);

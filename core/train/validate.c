@@ -54,24 +54,41 @@ static cdu_status validate_slide(const cdu_study *study, const cdu_study_slide *
     return status;
 }
 
+/* After a round of slides: a rank that was stopped stops all; one that failed ends here and lets the program end the others. */
+static cdu_status meet(const cdu_team *team, cdu_status status, cdu_error *error)
+{
+    double stopped = status == CDU_STOPPED;
+    if (team->size == 1 || (status != CDU_OK && status != CDU_STOPPED)) return status;
+    CDU_TRY(cdu_team_sum(team, &stopped, 1, error));
+    return stopped > 0 ? cdu_fail(error, CDU_STOPPED, "stopped while validating; a checkpoint is written, --resume goes on") : CDU_OK;
+}
+
 cdu_status cdu_validate(const cdu_study *study, const cdu_gpu *gpu, const cdu_model_about *about, const cdu_weights *weights,
-                        const cdu_segment_settings *settings, cdu_segmenter **segmenter, cdu_confusion *out, cdu_error *error)
+                        const cdu_segment_settings *settings, cdu_segmenter **segmenter, const cdu_team *team, cdu_confusion *out,
+                        cdu_error *error)
 {
     *out = (cdu_confusion){.classes = about->settings.classes};
     if (*segmenter)
         CDU_TRY(cdu_segmenter_set_weights(*segmenter, weights, error));
     else
         CDU_TRY(cdu_segmenter_create(gpu, about, weights, settings, segmenter, error));
+    uint32_t turn = 0;
+    cdu_status status = CDU_OK;
     for (size_t i = 0; i < study->slide_count; i++) {
         cdu_error fault = {0};
         if (!validates(&study->slides[i])) continue;
-        cdu_status status = validate_slide(study, &study->slides[i], about, *segmenter, out, &fault);
+        if (status == CDU_OK && turn % team->size == team->rank)
+            status = validate_slide(study, &study->slides[i], about, *segmenter, out, &fault);
         if (status == CDU_BAD_DATA) {
             cdu_log(CDU_LOG_WARNING, "%s; validation goes on without this slide", fault.words);
-        } else if (status != CDU_OK) {
-            if (error) *error = fault;
-            return status;
+            status = CDU_OK;
+        } else if (fault.status != CDU_OK && error) {
+            *error = fault;
         }
+        bool round_ends = ++turn % team->size == 0;
+        if (round_ends) status = meet(team, status, error);
+        if (status != CDU_OK && (round_ends || status != CDU_STOPPED)) return status;
     }
-    return CDU_OK;
+    if (turn % team->size) status = meet(team, status, error);
+    return status == CDU_OK ? cdu_team_sum_confusion(team, out, error) : status;
 }

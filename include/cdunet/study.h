@@ -77,6 +77,7 @@ typedef struct {
         bool median_frequency;         /* else all class weights are 1 */
         bool mean_of_pixels;           /* loss-mean: pixels, else class-weights */
         uint32_t accumulate;           /* equal parts of a batch that are done one after another */
+        bool synchronized;             /* batch-norm: synchronized, over all ranks' tiles; else each rank's own */
         bool exact_conv;               /* no approximate way of computing a convolution (Winograd) */
         uint32_t validate_every;
         uint32_t early_stop;           /* end after so many validations without a better one; 0: never */

@@ -29,6 +29,12 @@ typedef struct {
     uint64_t memory;               /* bytes of device memory that may be used, at the price of time; 0: as much as it takes */
     bool seed_given;
     uint64_t seed; /* overrules the study where given */
+    /* Several processes, one device each, that train together (dist/collective.h); null: alone. All call this with the same options; `device` is
+     * a list then, "opencl:0,vulkan:0". The study's batch is each rank's. Rank 0 writes the folder, which the others need not see. */
+    const struct cdu_ranks *ranks;
+    const char *shares;            /* "3,1": tiles of each rank in a step, instead of the batch for each */
+    bool balance;                  /* measure the devices first, and give each a share of the batch in proportion */
+    uint64_t bucket;               /* bytes of gradients that are summed over ranks at once, at least; 0: 4 MiB */
 } cdu_train_options;
 
 typedef struct {
@@ -39,6 +45,7 @@ typedef struct {
     uint64_t best_step;              /* step of model.safetensors */
     double seconds_per_step;         /* mean, the first step apart */
     uint64_t unreadable_tiles, unreadable_slides; /* replaced by others; slides that have such tiles */
+    bool agreed;                     /* a failure that all ranks know of and return alike; else the others wait for this one */
     double device_waits;             /* share of that time in which the device had nothing to do, 0 to 1 */
 } cdu_train_result;
 

@@ -1,0 +1,68 @@
+/* ranks.h: what the ranks of a training run, one process and one device each, tell each other: that they are about to do the same thing, whose
+ * tiles are whose, sums of gradients and losses, wishes (to stop, to save), and that they hold the same weights. Knows groups of processes by
+ * collective.h alone. With one rank every call returns at once. Internal to core/train. One thread. */
+#ifndef CDU_TRAIN_RANKS_H
+#define CDU_TRAIN_RANKS_H
+
+#include "core/model/model.h"
+#include "core/train/metrics.h"
+#include "dist/collective.h"
+
+/* What one rank wants at the end of a step and any rank's wish settles for all. */
+enum { CDU_WISH_STOP = 1, CDU_WISH_TIME = 2, CDU_WISH_SAVE = 4 };
+
+typedef struct {
+    cdu_ranks group;            /* kind null: alone */
+    uint32_t rank, size;
+    uint32_t *shares;           /* tiles of each rank in a step; their sum is the batch */
+    uint32_t batch, first, share; /* of all; this rank's are [first, first + share) */
+    void *owner;                /* what the exchanger's last function wants */
+    double *told;               /* size x CDU_TOLD */
+    uint32_t request;           /* of the telling that is under way */
+    bool telling;
+    bool agreed;                /* the failure is known to all ranks */
+} cdu_team;
+
+/* What each rank tells all others in a step. */
+enum { CDU_TOLD_LOSS, CDU_TOLD_DIVISOR, CDU_TOLD_BAD, CDU_TOLD_WISHES, CDU_TOLD_BUSY, CDU_TOLD };
+
+/* group: null, or open. The shares are set by cdu_team_share. */
+void cdu_team_begin(cdu_team *team, const cdu_ranks *group);
+void cdu_team_end(cdu_team *team);
+/* shares: "3,1", or null: `each` for every rank. CDU_USAGE where the list does not fit the ranks or a share is 0 or no multiple of `parts`. */
+cdu_status cdu_team_share(cdu_team *team, const char *shares, uint32_t each, uint32_t parts, cdu_error *error);
+/* `batch` tiles over the ranks as evenly as multiples of `parts` go. */
+cdu_status cdu_team_share_evenly(cdu_team *team, uint32_t batch, uint32_t parts, cdu_error *error);
+
+/* Ranks meet: returns the failure of the first rank that failed, with its number in front unless all failed alike, on all ranks. facts:
+ * "key=value key=value", null where there are none: CDU_USAGE, naming key and rank, where they differ. */
+cdu_status cdu_team_agree(cdu_team *team, cdu_status mine, const char *facts, cdu_error *error);
+/* Rank 0's bytes to all. */
+cdu_status cdu_team_tell(const cdu_team *team, void *data, size_t bytes, cdu_error *error);
+/* Rank 0's parameters, momentum and running statistics into all ranks' programs. */
+cdu_status cdu_team_spread(const cdu_team *team, cdu_program *program, cdu_error *error);
+
+/* Begins to tell `mine` and to hear what the others tell, or looks whether it is there: then team->told has a row of every rank. */
+cdu_status cdu_team_tell_all(cdu_team *team, const double mine[CDU_TOLD], bool *done, cdu_error *error);
+/* Of the last telling: the sum of a column, in the order of ranks; all wishes. */
+double cdu_team_told(const cdu_team *team, uint32_t column);
+uint32_t cdu_team_wishes(const cdu_team *team);
+
+/* One sum over all ranks, in place. */
+cdu_status cdu_team_sum(const cdu_team *team, double *values, size_t count, cdu_error *error);
+cdu_status cdu_team_sum_confusion(const cdu_team *team, cdu_confusion *confusion, cdu_error *error);
+/* The running statistics of all ranks become their mean, weighted by shares: the same bytes on all. */
+cdu_status cdu_team_join_states(const cdu_team *team, cdu_program *program, cdu_error *error);
+/* Whether weights, statistics and momentum are the same bytes on all ranks: *hash is theirs. CDU_FAILED with rank and tensor where not. */
+cdu_status cdu_team_compare(const cdu_team *team, const cdu_weights *weights, const float *momentum, uint64_t elements, uint64_t step,
+                            uint64_t *hash, cdu_error *error);
+
+/* This rank's entry of a list of devices "opencl:0,vulkan:0"; alone, the list as it is. CDU_USAGE where there are fewer than ranks. */
+cdu_status cdu_team_device(const cdu_team *team, const char *list, char *out, size_t size, cdu_error *error);
+
+/* What of the exchanger (program.h) does not depend on training; the context is the team. */
+cdu_status cdu_team_sum_start(void *team, float *data, uint64_t count, uint32_t *request, cdu_error *error);
+cdu_status cdu_team_sum_test(void *team, uint32_t request, bool *done, cdu_error *error);
+cdu_status cdu_team_gather(void *team, const float *mine, uint32_t count, float *all, cdu_error *error);
+
+#endif
