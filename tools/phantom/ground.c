@@ -196,13 +196,13 @@ static paint dead(const painter *p, const phantom_place *place)
     float strands = phantom_step(0.12f, 0.02f, fabsf(phantom_noise(p->section->seed + 223, p->x / 11, p->y / 11)));
     float grain = 0.30f * p->grain + 0.16f * p->coarse;
     paint c = {.protein =
-                   (0.04f + 0.29f * solid * (0.75f + 0.5f * tone)) * (1 + grain + 0.2f * slow) + 0.12f * strands * (1 - solid)};
+                   (0.04f + 0.29f * solid * (0.75f + 0.5f * tone)) * (1 + grain + 0.4f * slow) + 0.12f * strands * (1 - solid)};
     c.haematoxylin = (0.02f + 0.08f * solid * tone) * (1 + 0.8f * p->coarse) + 0.05f * phantom_clamp(slow, 0, 1);
     if (p->section->ghost_glands && place->gland < 2) {
         paint stroma = collagen(p, place->gland, 224);
         mix_paint(&c, stroma, 0.45f * edge(-place->gland));
     }
-    add_site(p, &c, PHANTOM_DEAD_MATRIX, (0.35f + 0.65f * solid) * (0.4f + 0.8f * place->patch) * (1 + 0.3f * p->grain));
+    add_site(p, &c, PHANTOM_DEAD_MATRIX, (0.35f + 0.65f * solid) * (0.1f + 1.3f * place->patch) * (1 + 0.3f * p->grain));
     return c;
 }
 

@@ -110,7 +110,7 @@ static void draw_folds(cdu_random *r, phantom_section *s)
     }
 }
 
-/* Pen, dust and bubbles, as seldom as folds. Ink is blue, green or black. */
+/* Pen, dust and bubbles, as seldom as folds, three with them at most. Ink is blue, green or black. */
 static void draw_strays(cdu_random *r, phantom_section *s)
 {
     static const float inks[3][3] = {{1.1f, 0.75f, 0.15f}, {0.9f, 0.35f, 0.8f}, {0.9f, 0.9f, 0.85f}};
@@ -126,7 +126,8 @@ static void draw_strays(cdu_random *r, phantom_section *s)
         f.kind = kind < 0.25f ? PHANTOM_PEN : kind < 0.65f ? PHANTOM_DUST : PHANTOM_BUBBLE;
         f.half = f.kind == PHANTOM_PEN ? uniform(r, 30, 65) : f.kind == PHANTOM_DUST ? uniform(r, 4, 14) : uniform(r, 25, 90);
         f.length = f.kind == PHANTOM_PEN ? uniform(r, 300, 900) : f.kind == PHANTOM_DUST ? uniform(r, 6, 70) : f.half;
-        if (cdu_random_float(r) < expected / PHANTOM_STRAY_LIMIT) s->stray[s->strays++] = f;
+        if (cdu_random_float(r) < expected / PHANTOM_STRAY_LIMIT && s->folds + s->strays < PHANTOM_STRAY_LIMIT)
+            s->stray[s->strays++] = f;
     }
 }
 
@@ -156,7 +157,7 @@ void phantom_section_draw(uint64_t case_seed, uint32_t index, const phantom_map 
     s->macrophages_stroma = uniform(&of_case, 80, 400);
     s->macrophages_ring = uniform(&of_case, 700, 2600);
     s->ring = uniform(&of_case, 20, 60);
-    s->debris = uniform(&of_case, 300, 3000);
+    s->debris = uniform(&of_case, 1000, 3000);
     s->ghost_glands = cdu_random_float(&of_case) < 0.3f;
     draw_style(&r, assay, &s->style);
     draw_folds(&r, s);
