@@ -1,6 +1,11 @@
 /* prelude.vulkan.h: the kernel dialect in GLSL 450. shaders/README.md is its manual. The backend writes #version before it. */
 #define DIALECT_VULKAN 1
 #extension GL_EXT_control_flow_attributes : require
+/* SUBGROUP: items of a subgroup, which the group's items fill, on devices with CDU_HAS_BROADCAST: SPREAD gives all of them x of one */
+#if SUBGROUP
+#extension GL_KHR_shader_subgroup_ballot : require
+#define SPREAD(x, item) subgroupBroadcast(x, item)
+#endif
 #undef VW
 #define VW 4
 #define vf vec4

@@ -12,7 +12,8 @@
 static const struct {
     uint32_t bit;
     const char *name;
-} features[] = {{CDU_HAS_F16, "f16"}, {CDU_HAS_BF16, "bf16"}, {CDU_HAS_SUBGROUP_SIZE, "subgroup-size"}, {CDU_HAS_MATRIX, "matrix"}};
+} features[] = {{CDU_HAS_F16, "f16"}, {CDU_HAS_BF16, "bf16"}, {CDU_HAS_SUBGROUP_SIZE, "subgroup-size"}, {CDU_HAS_MATRIX, "matrix"},
+              {CDU_HAS_BROADCAST, "broadcast"}};
 enum { FEATURES = sizeof features / sizeof features[0] };
 
 static const char *kind_name(cdu_kind kind)

@@ -241,6 +241,8 @@ void cdu_vulkan_describe(const cdu_vulkan_instance *instance, VkPhysicalDevice d
     out->subgroup_min = has_sizes ? sizes.minSubgroupSize : subgroup.subgroupSize;
     out->subgroup_max = has_sizes ? sizes.maxSubgroupSize : subgroup.subgroupSize;
     if (has_sizes && sizes.requiredSubgroupSizeStages & VK_SHADER_STAGE_COMPUTE_BIT) out->features |= CDU_HAS_SUBGROUP_SIZE;
+    if (subgroup.supportedStages & VK_SHADER_STAGE_COMPUTE_BIT && subgroup.supportedOperations & VK_SUBGROUP_FEATURE_BALLOT_BIT)
+        out->features |= CDU_HAS_BROADCAST;
     out->vector_width = 4;
     out->segment_ms = out->kind == CDU_CPU ? 0 : 100;
     identify(&pci, has_pci, id.deviceUUID, out);

@@ -7,7 +7,7 @@
 
 #include "core/ops/tuning.h"
 
-const cdu_conv_variant *const cdu_conv_variants[] = {&cdu_conv_winograd, &cdu_conv_gemm, &cdu_conv_direct, NULL};
+const cdu_conv_variant *const cdu_conv_variants[] = {&cdu_conv_winograd, &cdu_conv_winograd_items, &cdu_conv_gemm, &cdu_conv_direct, NULL};
 
 cdu_conv_problem cdu_conv_problem_of_sum(const cdu_lowering *l, const cdu_conv_sum *sum)
 {

@@ -14,8 +14,9 @@ extern "C" {
 #endif
 
 typedef enum { CDU_CPU, CDU_INTEGRATED, CDU_DISCRETE } cdu_kind;
-/* features; ONE_COMPILER: compiles one kernel at a time in a process, keeps what it compiled on disk */
-enum { CDU_HAS_F16 = 1, CDU_HAS_BF16 = 2, CDU_HAS_SUBGROUP_SIZE = 4, CDU_HAS_MATRIX = 8, CDU_HAS_ONE_COMPILER = 16 };
+/* features; ONE_COMPILER: compiles one kernel at a time in a process, keeps what it compiled on disk; BROADCAST: within subgroups */
+enum { CDU_HAS_F16 = 1, CDU_HAS_BF16 = 2, CDU_HAS_SUBGROUP_SIZE = 4, CDU_HAS_MATRIX = 8, CDU_HAS_ONE_COMPILER = 16,
+       CDU_HAS_BROADCAST = 32 };
 
 typedef struct {
     char name[128], vendor[64], driver[128];

@@ -48,6 +48,7 @@ Test(operators, match_with_the_kernels_of_gpus)
 Test(operators, match_with_every_variant_of_convolution)
 {
     static const char *const forced[] = {"direct", "winograd:1", "winograd:2", "winograd:1:0:0:64", "winograd:2:8:4", "winograd:0:0:6",
+                                         "winograd_items:1", "winograd_items:2:2:2:64", "winograd_items:3",
                                          "gemm", "gemm:8:1:8:2", "gemm:2:2:16:1"};
     cdu_debug_set(CDU_DEBUG_POISON, true);
     const cdu_op_devices *devices = cdu_op_devices_open();
@@ -57,8 +58,9 @@ Test(operators, match_with_every_variant_of_convolution)
         for (uint32_t g = 0; g < devices->count; g++)
             for (uint32_t r = 0; cdu_op_row_at(r); r++) {
                 const cdu_op_row *row = cdu_op_row_at(r);
-                bool winograd = !strncmp(forced[f], "winograd", 8);
-                if (strncmp(row->name, "conv", 4) || (winograd && (row->name[5] != '3' || devices->gpu[g].info.vector_width <= 4))) continue;
+                bool winograd = !strncmp(forced[f], "winograd", 8), wide = !strncmp(forced[f], "winograd:", 9);
+                if (strncmp(row->name, "conv", 4) || (winograd && row->name[5] != '3')) continue;
+                if (wide && devices->gpu[g].info.vector_width <= 4) continue;
                 uint32_t before = failures.count;
                 if (cdu_op_run(&devices->gpu[g], row, (cdu_op_variant){.slice = f % 2, .view = f % 2 == 0}, NULL, NULL, &failures)) ran++;
                 if (failures.count > before) cdu_op_fail(&failures, "the last was forced to %s", forced[f]);
