@@ -129,4 +129,15 @@ if(CDUNET_MPI AND MPIEXEC)
   cdunet_add_test(dist.mpi-stall COMMAND ${CMAKE_COMMAND} -DEXPECTED=74 "-DCOMMAND=${MPIEXEC} -n 2 $<TARGET_FILE:test_dist> mpi stall"
     -P ${CMAKE_SOURCE_DIR}/cmake/expect.cmake TIMEOUT 60)
 endif()
+if(CDUNET_MPI AND MPIEXEC AND CDUNET_OPENCL)
+  foreach(part statistics ranks mixed faults)
+    if(CDUNET_VULKAN OR NOT part STREQUAL mixed)
+      cdunet_add_test(dist.split-${part} COMMAND /usr/bin/python3 ${CMAKE_SOURCE_DIR}/tests/dist/split.py ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}
+        ${MPIEXEC} ${part} PROCESSORS 2)
+      # one cache for all of them
+      set_property(TEST dist.split-${part} APPEND PROPERTY ENVIRONMENT "POCL_CACHE_DIR=${CMAKE_BINARY_DIR}/cache/pocl-dist")
+      set_property(TEST dist.split-${part} PROPERTY RESOURCE_LOCK pocl-dist)
+    endif()
+  endforeach()
+endif()
 include(cmake/tests_house.cmake)

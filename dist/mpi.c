@@ -3,7 +3,9 @@
  * and overlap: those are the caller's.
  *
  * MPI does not promise the order in which it sums. So a large sum is a scatter of pieces, one rank's sum of its piece in the order of ranks,
- * and a gathering of the pieces: as many bytes as a ring would move. A small one is gathered whole, and every rank sums. */
+ * and a gathering of the pieces: as many bytes as a ring would move. A small one is gathered whole, and every rank sums.
+ * Ranks must begin what belongs together in the same order, but when a sum comes to its second half is each rank's own affair: so the n-th
+ * reduction has a communicator that it shares with the (n + 64)-th alone. */
 #include <dlfcn.h>
 #include <limits.h>
 #include <mpi.h>
@@ -16,7 +18,7 @@
 
 #define MPI_CALLS(X)                                                                                                          \
     X(Init_thread) X(Initialized) X(Finalize) X(Comm_set_errhandler) X(Comm_rank) X(Comm_size) X(Iallreduce) X(Ialltoallv)      \
-    X(Iallgather) X(Iallgatherv) X(Ibcast) X(Ibarrier) X(Test) X(Abort) X(Error_string)
+    X(Iallgather) X(Iallgatherv) X(Ibcast) X(Ibarrier) X(Comm_dup) X(Comm_free) X(Test) X(Abort) X(Error_string)
 #define MPI_MEMBER(call) __typeof__(MPI_##call) *call;
 static struct { MPI_CALLS(MPI_MEMBER) } mpi;
 
@@ -24,6 +26,7 @@ enum { SMALL_BYTES = 4096 };
 typedef enum { UNUSED, WHOLE, SCATTERED, GATHERED } stage;
 
 typedef struct {
+    MPI_Comm communicator;
     MPI_Request handle;
     double began;
     stage stage;
@@ -36,6 +39,7 @@ struct cdu_collective {
     int rank, size;
     double deadline;
     bool initialized_here;
+    uint64_t reductions;        /* begun so far */
     running requests[CDU_REDUCTIONS_RUNNING];
     int *integers;              /* counts and places, for one call */
 };
@@ -70,8 +74,11 @@ static cdu_status silent(const cdu_collective *group, const char *what, cdu_erro
 static void mpi_close(cdu_collective *group)
 {
     if (!group) return;
+    for (uint32_t i = 0; i < CDU_REDUCTIONS_RUNNING; i++) {
+        if (group->requests[i].communicator != MPI_COMM_NULL) mpi.Comm_free(&group->requests[i].communicator);
+        free(group->requests[i].received);
+    }
     if (group->initialized_here) mpi.Finalize();
-    for (uint32_t i = 0; i < CDU_REDUCTIONS_RUNNING; i++) free(group->requests[i].received);
     free(group->integers);
     free(group);
 }
@@ -92,9 +99,13 @@ static cdu_status mpi_open(double deadline_seconds, cdu_collective **out, cdu_er
     }
     group->initialized_here = !there;
     mpi.Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
+    for (uint32_t i = 0; i < CDU_REDUCTIONS_RUNNING; i++) group->requests[i].communicator = MPI_COMM_NULL;
+    for (uint32_t i = 0; i < CDU_REDUCTIONS_RUNNING && code == MPI_SUCCESS; i++)
+        code = mpi.Comm_dup(MPI_COMM_WORLD, &group->requests[i].communicator);
     mpi.Comm_rank(MPI_COMM_WORLD, &group->rank);
     mpi.Comm_size(MPI_COMM_WORLD, &group->size);
     cdu_status status = cdu_allocate(&group->integers, 4 * (size_t)group->size, sizeof(int), error);
+    if (code != MPI_SUCCESS) status = mpi_fail(code, "the beginning", error);
     if (status != CDU_OK) return mpi_close(group), status;
     *out = group;
     return CDU_OK;
@@ -149,7 +160,7 @@ static int start_scatter(cdu_collective *group, running *r)
         receive_at[k] = (int)mine * k;
     }
     MPI_Datatype type = type_of(r->reduction);
-    return mpi.Ialltoallv(r->data, send, send_at, type, r->received, receive, receive_at, type, MPI_COMM_WORLD, &r->handle);
+    return mpi.Ialltoallv(r->data, send, send_at, type, r->received, receive, receive_at, type, r->communicator, &r->handle);
 }
 
 static int start_gather(cdu_collective *group, running *r)
@@ -161,17 +172,16 @@ static int start_gather(cdu_collective *group, running *r)
         counts[k] = (int)piece(group, r->count, k, &first);
         places[k] = (int)first;
     }
-    return mpi.Iallgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, r->data, counts, places, type_of(r->reduction), MPI_COMM_WORLD, &r->handle);
+    return mpi.Iallgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, r->data, counts, places, type_of(r->reduction), r->communicator, &r->handle);
 }
 
 static cdu_status mpi_reduce_start(cdu_collective *group, cdu_reduction reduction, void *data, size_t count, uint32_t *request,
                                    cdu_error *error)
 {
-    uint32_t slot = 0;
+    uint32_t slot = (uint32_t)(group->reductions % CDU_REDUCTIONS_RUNNING);
     size_t width = cdu_reduction_bytes(reduction), first;
     if (count > INT_MAX) return cdu_fail(error, CDU_FAILED, "reduction of %zu elements; at most %d go at once", count, INT_MAX);
-    while (slot < CDU_REDUCTIONS_RUNNING && group->requests[slot].stage != UNUSED) slot++;
-    if (slot == CDU_REDUCTIONS_RUNNING)
+    if (group->requests[slot].stage != UNUSED)
         return cdu_fail(error, CDU_FAILED, "more than %d reductions are under way", CDU_REDUCTIONS_RUNNING);
     running *r = &group->requests[slot];
     bool whole = count * width <= SMALL_BYTES, largest = reduction == CDU_REDUCE_MAX_U32;
@@ -182,11 +192,12 @@ static cdu_status mpi_reduce_start(cdu_collective *group, cdu_reduction reductio
     r->count = count;
     r->began = cdu_seconds();
     MPI_Datatype type = type_of(reduction);
-    int code = largest ? mpi.Iallreduce(MPI_IN_PLACE, data, (int)count, type, MPI_MAX, MPI_COMM_WORLD, &r->handle)
-               : whole ? mpi.Iallgather(data, (int)count, type, r->received, (int)count, type, MPI_COMM_WORLD, &r->handle)
+    int code = largest ? mpi.Iallreduce(MPI_IN_PLACE, data, (int)count, type, MPI_MAX, r->communicator, &r->handle)
+               : whole ? mpi.Iallgather(data, (int)count, type, r->received, (int)count, type, r->communicator, &r->handle)
                        : start_scatter(group, r);
     if (code != MPI_SUCCESS) return mpi_fail(code, "reduction", error);
     r->stage = largest ? GATHERED : whole ? WHOLE : SCATTERED;
+    group->reductions++;
     *request = slot;
     return CDU_OK;
 }

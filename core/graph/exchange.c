@@ -59,13 +59,17 @@ static cdu_status copy(cdu_lowering *l, cdu_tensor from, cdu_tensor to, uint64_t
     return cdu_append(l, &draft, error);
 }
 
+enum { MOST_BUCKETS = 32 }; /* a group takes no more than 64 sums at once */
+
 /* Parameters lie in the arena in the order of nodes, and the backward pass goes through these from the last to the first: what is complete
  * is always the arena's end. */
 cdu_status cdu_lower_buckets(cdu_lowering *l, const cdu_node *node, bool last, cdu_error *error)
 {
     uint64_t wanted = (l->options.bucket ? l->options.bucket : CDU_BUCKET_BYTES) / 4, first = UINT64_MAX;
-    if (cdu_lowering_ranks(l) == 1 || !l->arena_elements[CDU_ARENA_GRADIENTS]) return CDU_OK;
-    if (!l->bucket_end && !last) l->bucket_end = l->arena_elements[CDU_ARENA_GRADIENTS];
+    uint64_t total = l->arena_elements[CDU_ARENA_GRADIENTS];
+    if (cdu_lowering_ranks(l) == 1 || !total) return CDU_OK;
+    if (wanted < total / MOST_BUCKETS) wanted = total / MOST_BUCKETS;
+    if (!l->bucket_end && !last) l->bucket_end = total;
     for (uint32_t i = 0; node && i < node->owned; i++)
         if (cdu_graph_value(l->graph, node->own[i])->kind == CDU_VALUE_PARAMETER && l->values[node->own[i]].arena_offset < first)
             first = l->values[node->own[i]].arena_offset;

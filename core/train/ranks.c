@@ -9,6 +9,7 @@
 #include <xxhash.h>
 
 #include "core/base/memory.h"
+#include "core/base/progress.h"
 
 enum { FACTS_LIMIT = 4096, WORDS_LIMIT = 600 };
 
@@ -269,22 +270,77 @@ cdu_status cdu_team_device(const cdu_team *team, const char *list, char *out, si
     return CDU_OK;
 }
 
-/* ---- for the exchanger ---- */
+/* ---- a step ---- */
 
-cdu_status cdu_team_sum_start(void *team, float *data, uint64_t count, uint32_t *request, cdu_error *error)
+typedef struct cdu_team_running {
+    const cdu_team_part *part;
+    double began;
+    bool *read;
+    double *mine;               /* CDU_TOLD */
+    float *loss;
+} running;
+
+static cdu_status sum_start(void *context, float *data, uint64_t count, uint32_t *request, cdu_error *error)
 {
-    const cdu_team *t = team;
-    return t->group.kind->reduce_start(t->group.group, CDU_REDUCE_SUM_F32, data, count, request, error);
+    const cdu_team *team = context;
+    return team->group.kind->reduce_start(team->group.group, CDU_REDUCE_SUM_F32, data, count, request, error);
 }
 
-cdu_status cdu_team_sum_test(void *team, uint32_t request, bool *done, cdu_error *error)
+static cdu_status sum_test(void *context, uint32_t request, bool *done, cdu_error *error)
 {
-    const cdu_team *t = team;
-    return t->group.kind->reduce_test(t->group.group, request, done, error);
+    const cdu_team *team = context;
+    return team->group.kind->reduce_test(team->group.group, request, done, error);
 }
 
-cdu_status cdu_team_gather(void *team, const float *mine, uint32_t count, float *all, cdu_error *error)
+static cdu_status gather(void *context, const float *mine, uint32_t count, float *all, cdu_error *error)
 {
-    const cdu_team *t = team;
-    return t->group.kind->gather(t->group.group, mine, count * sizeof(float), all, error);
+    const cdu_team *team = context;
+    return team->group.kind->gather(team->group.group, mine, count * sizeof(float), all, error);
+}
+
+/* Losses and sums of weights go round. What is divided by is known only now. */
+static cdu_status settle(void *context, void *patch, bool *done, cdu_error *error)
+{
+    cdu_team *team = context;
+    const running *r = team->running;
+    if (!*r->read) {
+        float loss[4];
+        CDU_TRY(cdu_program_read(r->part->program, r->part->loss, loss, error));
+        *r->read = true;
+        bool bad = !isfinite(loss[1]);
+        r->mine[CDU_TOLD_LOSS] = bad ? 0 : (double)loss[1];
+        r->mine[CDU_TOLD_DIVISOR] = (double)loss[2];
+        r->mine[CDU_TOLD_BAD] = bad;
+        r->mine[CDU_TOLD_WISHES] = r->part->wishes ? r->part->wishes(r->part->context) : 0;
+        r->mine[CDU_TOLD_BUSY] = cdu_seconds() - r->began;
+    }
+    CDU_TRY(cdu_team_tell_all(team, r->mine, done, error));
+    if (!*done) return CDU_OK;
+    double pixels = (double)r->part->pixels, divisor = r->part->mean_of_pixels ? pixels : cdu_team_told(team, CDU_TOLD_DIVISOR);
+    bool bad = cdu_team_told(team, CDU_TOLD_BAD) > 0;
+    struct cdu_sgd_shared_patch *sgd = patch;
+    sgd->scale = divisor > 0 ? (float)(pixels / divisor) : 0;
+    if (bad) sgd->plain.rate = 0;
+    *r->loss = bad ? NAN : divisor > 0 ? (float)(cdu_team_told(team, CDU_TOLD_LOSS) / divisor) : 0;
+    return CDU_OK;
+}
+
+cdu_status cdu_team_run(cdu_team *team, const cdu_team_part *part, struct cdu_sgd_patch patch, float *loss, cdu_exchange_times *times,
+                        cdu_error *error)
+{
+    bool read = false;
+    double mine[CDU_TOLD] = {0};
+    const running r = {.part = part, .began = cdu_seconds(), .read = &read, .mine = mine, .loss = loss};
+    const cdu_exchanger exchanger = {.context = team, .sum_start = sum_start, .sum_test = sum_test, .gather = gather,
+                                     .before_update = settle, .pause = cdu_collective_pause};
+    struct cdu_sgd_shared_patch shared = {patch, 1};
+    team->running = &r;
+    cdu_status status = cdu_program_run_exchanging(part->program, &shared, sizeof shared, &exchanger, times, error);
+    team->running = NULL;
+    return status == CDU_OK ? cdu_team_join_states(team, part->program, error) : status;
+}
+
+bool cdu_team_others_bad(const cdu_team *team)
+{
+    return team->size > 1 && cdu_team_told(team, CDU_TOLD_BAD) > 0 && !(team->told[team->rank * CDU_TOLD + CDU_TOLD_BAD] > 0);
 }

@@ -5,6 +5,7 @@
 #define CDU_TRAIN_RANKS_H
 
 #include "core/model/model.h"
+#include "core/ops/ops.h"
 #include "core/train/metrics.h"
 #include "dist/collective.h"
 
@@ -16,7 +17,7 @@ typedef struct {
     uint32_t rank, size;
     uint32_t *shares;           /* tiles of each rank in a step; their sum is the batch */
     uint32_t batch, first, share; /* of all; this rank's are [first, first + share) */
-    void *owner;                /* what the exchanger's last function wants */
+    const struct cdu_team_running *running; /* the part that is under way */
     double *told;               /* size x CDU_TOLD */
     uint32_t request;           /* of the telling that is under way */
     bool telling;
@@ -60,9 +61,20 @@ cdu_status cdu_team_compare(const cdu_team *team, const cdu_weights *weights, co
 /* This rank's entry of a list of devices "opencl:0,vulkan:0"; alone, the list as it is. CDU_USAGE where there are fewer than ranks. */
 cdu_status cdu_team_device(const cdu_team *team, const char *list, char *out, size_t size, cdu_error *error);
 
-/* What of the exchanger (program.h) does not depend on training; the context is the team. */
-cdu_status cdu_team_sum_start(void *team, float *data, uint64_t count, uint32_t *request, cdu_error *error);
-cdu_status cdu_team_sum_test(void *team, uint32_t request, bool *done, cdu_error *error);
-cdu_status cdu_team_gather(void *team, const float *mine, uint32_t count, float *all, cdu_error *error);
+/* A step, or a part of one, of all ranks. */
+typedef struct {
+    cdu_program *program;       /* planned for the team's ranks, with cdu_sgd_update */
+    cdu_value loss;             /* cross entropy's result */
+    uint64_t pixels;            /* of all ranks' tiles */
+    bool mean_of_pixels;
+    uint32_t (*wishes)(const void *context); /* this rank's, asked once its gradients are there; may be null */
+    const void *context;
+} cdu_team_part;
+/* Runs it: gradients are those of all ranks' tiles, divided by the sum of all weights; then running statistics are joined. *loss: that of all
+ * ranks' tiles, NaN where one's is not finite; nothing is moved then. Afterwards the team knows what was told. */
+cdu_status cdu_team_run(cdu_team *team, const cdu_team_part *part, struct cdu_sgd_patch patch, float *loss, cdu_exchange_times *times,
+                        cdu_error *error);
+/* In the last step a rank's loss was not finite, and not this one's. */
+bool cdu_team_others_bad(const cdu_team *team);
 
 #endif

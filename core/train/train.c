@@ -521,56 +521,27 @@ static uint32_t wishes(const run *r, uint64_t step)
     return all | (checkpoint_is_due(r, step) ? CDU_WISH_SAVE : 0);
 }
 
-/* A part that is under way among several ranks. */
-typedef struct {
-    run *run;
-    bool read;
-    double began, told[CDU_TOLD];
-} shared_part;
-
-/* cdu_exchanger.before_update: every rank's loss, sum of weights, wishes. What is divided by is known only now. */
-static cdu_status settle(void *context, void *patch, bool *done, cdu_error *error)
+/* For cdu_team_run: of the step that is under way. */
+static uint32_t wishes_then(const void *context)
 {
-    cdu_team *team = context;
-    shared_part *part = team->owner;
-    run *r = part->run;
-    if (!part->read) {
-        float loss[4];
-        CDU_TRY(cdu_program_read(r->program, r->values.loss, loss, error));
-        part->read = true;
-        part->told[CDU_TOLD_LOSS] = (double)loss[1];
-        part->told[CDU_TOLD_DIVISOR] = (double)loss[2];
-        part->told[CDU_TOLD_BAD] = !isfinite(loss[1]);
-        if (part->told[CDU_TOLD_BAD] > 0) part->told[CDU_TOLD_LOSS] = 0;
-        part->told[CDU_TOLD_WISHES] = wishes(r, r->state.step + 1);
-        part->told[CDU_TOLD_BUSY] = cdu_seconds() - part->began;
-    }
-    CDU_TRY(cdu_team_tell_all(team, part->told, done, error));
-    if (!*done) return CDU_OK;
-    double pixels = (double)(r->team.batch / r->study->train.accumulate) * r->index.size * r->index.size;
-    double divisor = r->study->train.mean_of_pixels ? pixels : cdu_team_told(team, CDU_TOLD_DIVISOR);
-    struct cdu_sgd_shared_patch *sgd = patch;
-    if (cdu_team_told(team, CDU_TOLD_BAD) > 0) sgd->plain.rate = 0;
-    sgd->scale = divisor > 0 ? (float)(pixels / divisor) : 0;
-    part->told[CDU_TOLD_LOSS] = divisor > 0 ? cdu_team_told(team, CDU_TOLD_LOSS) / divisor : 0;
-    return CDU_OK;
+    const run *r = context;
+    return wishes(r, r->state.step + 1);
 }
 
 /* This rank's tiles of a part with the others': *loss is that of all. */
-static cdu_status run_shared(run *r, struct cdu_sgd_shared_patch *patch, float *loss, double *busy, cdu_error *error)
+static cdu_status run_shared(run *r, struct cdu_sgd_patch patch, float *loss, double *busy, cdu_error *error)
 {
-    shared_part part = {.run = r, .began = cdu_seconds()};
-    const cdu_exchanger exchanger = {.context = &r->team, .sum_start = cdu_team_sum_start, .sum_test = cdu_team_sum_test,
-                                     .gather = cdu_team_gather, .before_update = settle, .pause = cdu_collective_pause};
+    const cdu_team_part part = {.program = r->program, .loss = r->values.loss, .mean_of_pixels = r->study->train.mean_of_pixels,
+                                .pixels = (uint64_t)(r->team.batch / r->study->train.accumulate) * r->index.size * r->index.size,
+                                .wishes = wishes_then, .context = r};
     cdu_exchange_times times;
-    r->team.owner = &part;
-    CDU_TRY(cdu_program_run_exchanging(r->program, patch, sizeof *patch, &exchanger, &times, error));
-    *busy += cdu_seconds() - part.began - times.gathering - times.slowest - times.network;
+    double began = cdu_seconds();
+    CDU_TRY(cdu_team_run(&r->team, &part, patch, loss, &times, error));
+    *busy += cdu_seconds() - began - times.gathering - times.slowest - times.network;
     r->waits.gathering += times.gathering;
     r->waits.slowest += times.slowest;
     r->waits.network += times.network;
-    *loss = cdu_team_told(&r->team, CDU_TOLD_BAD) > 0 ? NAN : (float)part.told[CDU_TOLD_LOSS];
-    return cdu_team_join_states(&r->team, r->program, error);
+    return CDU_OK;
 }
 
 /* A part of a batch: its gradients are added up in the momentum, the last part moves the weights. With p parts the momentum is p times
@@ -580,15 +551,15 @@ static cdu_status run_part(run *r, const cdu_batch *batch, uint32_t first, doubl
     const cdu_study *s = r->study;
     uint32_t parts = s->train.accumulate;
     bool last = first + r->part == r->team.share;
-    struct cdu_sgd_shared_patch patch = {{last ? (float)(rate / parts) : 0, first ? 1 : (float)s->train.momentum}, 1};
+    struct cdu_sgd_patch patch = {last ? (float)(rate / parts) : 0, first ? 1 : (float)s->train.momentum};
     float loss[4];
     bool updated;
     CDU_TRY(give(r, batch, first, error));
     double began = cdu_seconds();
     if (r->team.size > 1) {
-        CDU_TRY(run_shared(r, &patch, loss, busy, error));
+        CDU_TRY(run_shared(r, patch, loss, busy, error));
     } else {
-        CDU_TRY(cdu_program_run(r->program, &patch.plain, sizeof patch.plain, error));
+        CDU_TRY(cdu_program_run(r->program, &patch, sizeof patch, error));
         *busy += cdu_seconds() - began;
         CDU_TRY(cdu_program_read(r->program, r->values.loss, loss, error));
     }
@@ -597,8 +568,7 @@ static cdu_status run_part(run *r, const cdu_batch *batch, uint32_t first, doubl
     r->loss = fine ? r->loss + loss[0] / (float)parts : loss[0];
     if (fine) return CDU_OK;
     cdu_status mine = refuse_part(r, batch, first, error);
-    if (r->team.size > 1 && cdu_team_told(&r->team, CDU_TOLD_BAD) > 0 && !r->team.told[r->team.rank * CDU_TOLD + CDU_TOLD_BAD])
-        mine = CDU_OK; /* who has it names its tiles */
+    if (cdu_team_others_bad(&r->team)) mine = CDU_OK; /* who has it names its tiles */
     return cdu_team_agree(&r->team, mine, NULL, error);
 }
 
