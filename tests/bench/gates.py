@@ -41,7 +41,10 @@ def scores_are_those_of_scikit_learn():
     # guesses that know nothing get what chance() says
     guessed = random.choice(4, 200000, p=(0.1, 0.2, 0.3, 0.4))
     about = gates.count(random.choice(4, 200000, p=(0.4, 0.3, 0.2, 0.1)), guessed)
-    assert np.allclose(gates.chance(about), gates.scores(about), atol=0.01), (gates.chance(about), gates.scores(about))
+    assert np.allclose(gates.chance(about[None]), gates.scores(about), atol=0.01), (gates.chance(about[None]), gates.scores(about))
+    # slides of one class each: naming that class is no merit
+    alone = np.array([np.diag([0, 100, 0, 0]), np.diag([0, 0, 100, 0])])
+    assert np.allclose(gates.chance(alone), gates.scores(alone.sum(0)))
 
 
 def main():
