@@ -285,8 +285,8 @@ def everything(arguments):
         return own + ["network", folder, os.path.join(arguments.folder, name), *more] + passed_on
     one_assay, all_assays = set_of("he", 2 * arguments.cases, "he"), set_of("slides", arguments.cases, "all")
     gates = [network_of(one_assay, "width8", "--width", "8"), own + ["colour", all_assays, "--results", arguments.results],
-             network_of(set_of("haematoxylin", arguments.cases, "all", "--haematoxylin"), "bare8", "--all", "--steps", str(2 * arguments.steps)),
-             network_of(one_assay, "width16", "--width", "16", "--learning-rate", "0.02")]
+             network_of(set_of("haematoxylin", arguments.cases, "all", "--haematoxylin"), "bare8", "--all"),
+             network_of(one_assay, "width16", "--width", "16")]
     return all([subprocess.run(gate, check=False).returncode == 0 for gate in gates])
 
 
@@ -316,7 +316,7 @@ def main():
     parser.add_argument("--all", action="store_true", help="all slides of the set, which holds the haematoxylin alone")
     parser.add_argument("--width", type=int, default=8)
     parser.add_argument("--steps", type=int, default=1500)
-    parser.add_argument("--learning-rate", type=float, default=0.05)
+    parser.add_argument("--learning-rate", type=float, default=0.02)
     parser.add_argument("--cases", type=int, default=15, help="of the sets of all assays that `all` makes, twice as many of H&E (default: 15)")
     parser.add_argument("--seed", type=int, default=21, help="of these sets (default: 21)")
     parser.add_argument("--device", default="opencl:0")
