@@ -104,6 +104,21 @@ cdu_status cdu_gpu_list(cdu_device_row **out, uint32_t *count, char *missing, si
 cdu_status cdu_gpu_open(const char *name, bool timed, bool untested, cdu_gpu *out, cdu_error *error);
 void cdu_gpu_close(cdu_gpu *gpu);
 
+/* One of several processes that take a device each. machine: equal where two see the same cards; host: what people call it. list: the
+ * devices it was told, with commas between: one for all ranks, one for each, or one for each on its machine; "auto" may be among them
+ * (null: is it). rows: the devices that it sees. */
+typedef struct {
+    const char *machine, *host, *list;
+    const cdu_device_row *rows;
+    uint32_t count;
+} cdu_gpu_seat;
+
+/* Which device each of `size` ranks takes, as `ids`. No two ranks of a machine have one card, through whichever runtimes, unless `oversubscribe`;
+ * cards are told apart by device.h's uuid. A processor may be named by several ranks; for "auto" it counts as one device, and as none where
+ * there is a GPU. CDU_NO_DEVICE where a machine has too few, CDU_USAGE for a list that does not fit the ranks or names a card twice. A pure
+ * function: ranks that know all seats come to the same answer. */
+cdu_status cdu_gpu_assign(const cdu_gpu_seat *seats, uint32_t size, bool oversubscribe, char (*ids)[24], cdu_error *error);
+
 /* Known answers on an open device: exact-integer convolution, barrier reduction, a binding beyond 2 GiB where a GPU claims
  * it, a denormal probe (logged, not refused). Less than a second on a warm cache. */
 cdu_status cdu_gpu_self_test(const cdu_gpu *gpu, cdu_error *error);

@@ -32,7 +32,7 @@ bool cdu_select_parse(const char *name, char backend[24], uint32_t *index)
 }
 
 /* Lower is better: discrete, integrated, then CPUs; among CPUs PoCL, other OpenCL runtimes, software rasterizers. */
-static int rank(const cdu_device_row *row)
+int cdu_select_rank(const cdu_device_row *row)
 {
     if (row->info.kind == CDU_DISCRETE) return 0;
     if (row->info.kind == CDU_INTEGRATED) return 1;
@@ -77,7 +77,7 @@ cdu_status cdu_select(const cdu_device_row *rows, uint32_t count, const char *na
     if (!name || !*name || !strcmp(name, "auto")) {
         uint32_t best = 0;
         for (uint32_t i = 1; i < count; i++)
-            if (rank(&rows[i]) < rank(&rows[best])) best = i;
+            if (cdu_select_rank(&rows[i]) < cdu_select_rank(&rows[best])) best = i;
         *chosen = best;
         return CDU_OK;
     }

@@ -11,6 +11,9 @@ void cdu_select_mark_same(cdu_device_row *rows, uint32_t count);
  * where a part of a name fits two different cards. */
 cdu_status cdu_select(const cdu_device_row *rows, uint32_t count, const char *name, uint32_t *chosen, cdu_error *error);
 
+/* How good a choice a device is: lower is better. Discrete, integrated, then processors. */
+int cdu_select_rank(const cdu_device_row *row);
+
 /* Splits "opencl:0"; false where `name` is not of that form. */
 bool cdu_select_parse(const char *name, char backend[24], uint32_t *index);
 

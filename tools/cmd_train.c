@@ -48,7 +48,7 @@ static void print_result(const cdu_train_options *options, const cdu_train_resul
 }
 
 /* The best model's scores on the validation slides into the run folder, for the report. */
-static cdu_status score(const cdu_train_options *o, cdu_error *error)
+static cdu_status score(const cdu_train_options *o, const char *device, cdu_error *error)
 {
     char path[CDU_PATH_LIMIT], model[CDU_PATH_LIMIT];
     cdu_study *study = NULL;
@@ -60,7 +60,7 @@ static cdu_status score(const cdu_train_options *o, cdu_error *error)
     CDU_TRY(cdu_path_join(model, o->folder, "model.safetensors", error));
     CDU_TRY(cdu_study_read(path, &study, error));
     cdu_status status = cdu_model_read(model, &about, &weights, error);
-    if (status == CDU_OK) status = cdu_open_device(o->device, false, &gpu, error);
+    if (status == CDU_OK) status = cdu_open_device(device, false, &gpu, error);
     if (status == CDU_OK) {
         cdu_evaluation_settings settings = {.study = study, .split = CDU_SPLIT_VALIDATION, .about = &about, .weights = &weights,
                                             .memory = o->memory, .exact = study->train.exact_conv, .threads = o->threads,
@@ -84,7 +84,7 @@ static cdu_status report(const cdu_train_options *o, const cdu_train_result *res
 {
     bool by_steps = o->max_steps && result->steps >= o->max_steps; /* ends without a validation */
     cdu_status status = CDU_OK;
-    if (result->best_f1 >= 0 && !by_steps) status = score(o, error);
+    if (result->best_f1 >= 0 && !by_steps) status = score(o, result->device, error);
     if (status == CDU_BAD_DATA) { /* slides that training could do without */
         cdu_log(CDU_LOG_WARNING, "%s; the report has no scores", error->words);
         status = CDU_OK;
@@ -149,7 +149,8 @@ cdu_status cmd_train(int argc, char **argv, cdu_error *error)
          .value = &o.device,
          .argument = "D",
          .fallback = "auto",
-         .help = "opencl:0, vulkan:1, a part of the device's name, or auto; with mpiexec one for each rank,\nwith commas between them"},
+         .help = "opencl:0, vulkan:1, a part of the device's name, or auto; with mpiexec one for each rank,\nor for each on its machine, with commas between them; auto: each rank a card of its own"},
+        {.name = "oversubscribe", .type = CDU_OPTION_FLAG, .value = &o.oversubscribe, .help = "with mpiexec: ranks may share a device"},
         {.name = "epochs",
          .type = CDU_OPTION_UNSIGNED,
          .value = &epochs,

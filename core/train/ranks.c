@@ -255,21 +255,6 @@ cdu_status cdu_team_compare(const cdu_team *team, const cdu_weights *weights, co
     return status;
 }
 
-cdu_status cdu_team_device(const cdu_team *team, const char *list, char *out, size_t size, cdu_error *error)
-{
-    snprintf(out, size, "%s", list ? list : "auto");
-    if (team->size == 1) return CDU_OK;
-    const char *at = out;
-    for (uint32_t i = 0; i < team->rank && at; i++) at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL;
-    if (!at || !*at)
-        return cdu_fail(error, CDU_USAGE, "--device %s: %u ranks need %u devices, with commas between them", list ? list : "auto", team->size,
-                        team->size);
-    char entry[256];
-    snprintf(entry, sizeof entry, "%.*s", (int)strcspn(at, ","), at);
-    snprintf(out, size, "%s", entry);
-    return CDU_OK;
-}
-
 /* ---- a step ---- */
 
 typedef struct cdu_team_running {

@@ -58,8 +58,9 @@ cdu_status cdu_team_join_states(const cdu_team *team, cdu_program *program, cdu_
 cdu_status cdu_team_compare(const cdu_team *team, const cdu_weights *weights, const float *momentum, uint64_t elements, uint64_t step,
                             uint64_t *hash, cdu_error *error);
 
-/* This rank's entry of a list of devices "opencl:0,vulkan:0"; alone, the list as it is. CDU_USAGE where there are fewer than ranks. */
-cdu_status cdu_team_device(const cdu_team *team, const char *list, char *out, size_t size, cdu_error *error);
+/* seats.c: the device that this rank takes, of what all ranks see and were told (backend.h, cdu_gpu_assign); alone, the name as it is. All
+ * ranks come to the same choice or failure. */
+cdu_status cdu_team_device(cdu_team *team, const char *list, bool oversubscribe, char *out, size_t size, cdu_error *error);
 
 /* A step, or a part of one, of all ranks. */
 typedef struct {

@@ -38,6 +38,7 @@ typedef struct {
     int lock;
     cdu_tile_index index;
     float class_weights[CDU_CLASS_LIMIT];
+    char device[256];     /* as it was named, or chosen among ranks */
     cdu_gpu gpu;
     bool gpu_open;
     cdu_graph *graph;
@@ -232,9 +233,7 @@ static cdu_status create_program(run *r, cdu_error *error)
 static cdu_status build_program(run *r, cdu_error *error)
 {
     const cdu_study *s = r->study;
-    char device[256];
-    CDU_TRY(cdu_team_device(&r->team, r->options->device, device, sizeof device, error));
-    CDU_TRY(cdu_open_device(device, false, &r->gpu, error));
+    CDU_TRY(cdu_open_device(r->device, false, &r->gpu, error));
     r->gpu_open = true;
     cdu_log(CDU_LOG_INFO, "%s: %s", r->gpu.id, r->gpu.info.name);
     r->part = r->team.share / s->train.accumulate;
@@ -383,6 +382,7 @@ static cdu_status prepare(run *r, cdu_error *error)
     char facts[4096] = "";
     CDU_TRY(cdu_team_agree(&r->team, begin_folder(r, &b, error), NULL, error));
     CDU_TRY(cdu_team_tell(&r->team, &b, sizeof b, error));
+    CDU_TRY(cdu_team_device(&r->team, r->options->device, r->options->oversubscribe, r->device, sizeof r->device, error));
     cdu_status status = begin_program(r, &b, error);
     if (status == CDU_OK && r->team.size > 1) facts_text(r, facts, sizeof facts);
     CDU_TRY(cdu_team_agree(&r->team, status, facts, error));
@@ -686,6 +686,7 @@ cdu_status cdu_train(const cdu_train_options *options, cdu_train_result *result,
             result->unreadable_slides = counts.unreadable_slides;
         }
         if (r.study) result->parameters = cdu_model_parameters(&r.study->model);
+        if (r.gpu_open) memcpy(result->device, r.gpu.id, sizeof result->device);
         if (r.program) result->peak_bytes = cdu_program_report(r.program).peak;
         if (r.timed_steps) result->seconds_per_step = r.timed_seconds / (double)r.timed_steps;
         if (r.timed_steps) result->device_waits = r.wait_seconds / r.timed_seconds;

@@ -17,7 +17,8 @@ extern "C" {
 typedef struct {
     const char *study;             /* path of the study file */
     const char *folder;            /* the run folder; created */
-    const char *device;            /* as in device.h; null: auto */
+    const char *device;            /* as in device.h; null: auto. Among ranks a list */
+    bool oversubscribe;            /* ranks may share a card */
     const char *command;           /* text for command.txt, or null */
     bool resume;                   /* go on with the run in the folder, or begin where there is no checkpoint yet */
     uint32_t threads;              /* of the tile loader; 0: as many as processors */
@@ -30,7 +31,7 @@ typedef struct {
     bool seed_given;
     uint64_t seed; /* overrules the study where given */
     /* Several processes, one device each, that train together (dist/collective.h); null: alone. All call this with the same options; `device` is
-     * a list then, "opencl:0,vulkan:0". The study's batch is each rank's. Rank 0 writes the folder, which the others need not see. */
+     * one name for all then, or a list, "opencl:0,vulkan:0": one for each rank, or for each on its machine; "auto" takes a card that no other has. The study's batch is each rank's. Rank 0 writes the folder, which the others need not see. */
     const struct cdu_ranks *ranks;
     const char *shares;            /* "3,1": tiles of each rank in a step, instead of the batch for each */
     bool balance;                  /* measure the devices first, and give each a share of the batch in proportion */
@@ -42,6 +43,7 @@ typedef struct {
     uint64_t parameters, peak_bytes; /* peak: planned device memory of the training program */
     double loss;                     /* of the last step */
     double best_f1;                  /* macro F1; negative: no validation took place */
+    char device[24];                 /* that this process trained on: "opencl:0" */
     uint64_t best_step;              /* step of model.safetensors */
     double seconds_per_step;         /* mean, the first step apart */
     uint64_t unreadable_tiles, unreadable_slides; /* replaced by others; slides that have such tiles */
