@@ -67,6 +67,8 @@ Test(assign, one_card_is_one_through_all_runtimes)
     cr_assert_str_eq(assigned(3, true), "opencl:1 opencl:2 opencl:1");
     for (int r = 0; r < 4; r++) SEAT(r, "a", NULL, TWO_CARDS);
     cr_assert_str_eq(assigned(4, true), "opencl:1 opencl:2 opencl:1 opencl:2");
+    for (int r = 0; r < 4; r++) seats[r].list = "vulkan:1,auto,auto,auto";
+    cr_assert_str_eq(assigned(4, true), "vulkan:1 opencl:1 opencl:1 opencl:2"); /* named, chosen, then one more on each */
 }
 
 Test(assign, machines_do_not_disturb_each_other)
@@ -169,4 +171,6 @@ Test(assign, cards_that_do_not_say_which_they_are)
     cr_assert_str_eq(assigned(2, false), "opencl:0 vulkan:0");
     for (int r = 0; r < 2; r++) seats[r].list = "opencl:0";
     fails(2, CDU_USAGE, "would have one card, opencl:0", "share");
+    snprintf(rows[1][0].info.driver, sizeof rows[1][0].info.driver, "another"); /* ranks with different drivers */
+    cr_assert_str_eq(assigned(2, false), "opencl:0 opencl:0");
 }
