@@ -179,7 +179,7 @@ static cdu_status open_program(session *s, const char *device, const cdu_model_s
     bool alone = s->team.size == 1;
     const cdu_plan_options options = {.training = true, .update = cdu_sgd_update, .ranks = s->team.size, .images = s->team.batch,
                                       .synchronized = s->synchronized, .bucket = SMALL_BUCKET};
-    CDU_TRY(cdu_team_device(&s->team, device, mine, sizeof mine, error));
+    CDU_TRY(cdu_team_device(&s->team, device, true, mine, sizeof mine, error));
     CDU_TRY(cdu_gpu_open(mine, false, false, &s->gpu, error));
     CDU_TRY(cdu_graph_create(&s->graph, error));
     CDU_TRY(cdu_model_build_training(s->graph, settings, s->team.share, s->size, s->size, s->mean_of_pixels, &s->values, error));
