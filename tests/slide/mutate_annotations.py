@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Gives `cdunet annotations` mutated annotation files: each must end with 0 or 65, within 10 s and 1 GiB, with one line of error where it is refused.
+Large GeoJSON files, which as trees in memory would take forty times their text, must do so with 320 MiB.
 
 Usage: mutate_annotations.py CDUNET COUNT FOLDER... Always the same files. Exits 1 and keeps each file that fails under /tmp.
 """
@@ -43,15 +44,26 @@ def mutate(text, generator):
     return bytes(data)
 
 
-def limit():
-    resource.setrlimit(resource.RLIMIT_AS, (LIMIT, LIMIT))
+def large_files(size=12 << 20):
+    """Name, text and expected exit code of GeoJSON that is small on disk and large as a tree."""
+    feature = '{"type":"Feature","properties":{},"geometry":{"type":"MultiPolygon","coordinates":[%s]}%s}'
+    triangle = "[[[0,0],[1,0],[0,1]]]"
+    yield "small polygons", "[" + feature % (",".join([triangle] * (size // 22)), "") + "]", 0
+    yield "a long outline", "[" + feature % ("[[[9,9]" + ",[0,0]" * (size // 6) + ",[0,9]]]", "") + "]", 0
+    yield "empty features", "[" + ",".join([feature % ("", "")] * (size // 95)) + "]", 0
+    yield "nothing but brackets", "[" + feature % (triangle, ',"x":[[]' + ",[]" * (size // 3) + "]") + "]", 65
+    yield "classes without end", "[" + ",".join('{"type":"Feature","properties":{"name":"%d"},"geometry":{"type":"Point"}}' % i for i in range(size // 80)) + "]", 0
+
+
+def limit(most=LIMIT):
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def fault_of(command, **more):
+def fault_of(command, most=LIMIT):
     """Why a run is not as it must be, or None; and its exit code."""
     try:
-        result = subprocess.run(command, capture_output=True, timeout=10, preexec_fn=limit, **more)
+        result = subprocess.run(command, capture_output=True, timeout=10, preexec_fn=lambda: limit(most))
     except subprocess.TimeoutExpired:
         return "runs for more than 10 s", None
     if result.returncode not in (0, 65):
@@ -94,6 +106,13 @@ def main():
             with open(kept, "wb") as file:
                 file.write(text)
             print(f"{kept}: {fault}")
+        for name, text, expected in large_files():
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(text)
+            fault, code = fault_of([cdunet, "--quiet", "annotations", path, "--json"], 320 << 20)
+            if fault or code != expected:
+                faults += 1
+                print(f"{name}, {len(text) >> 20} MiB: {fault or f'ends with {code}, not {expected}'}")
     print(f"{count} mutated files of {len(seeds)} seeds: {ends[0]} read, {ends[65]} refused, {faults} at fault")
     sys.exit(1 if faults or not ends[0] or not ends[65] else 0)
 

@@ -13,7 +13,10 @@ const char cdu_covers_nothing[] = "fewer than three different points cover nothi
 const char cdu_point_or_line[] = "points and lines cover nothing";
 const char cdu_not_an_annotation[] = "cells, detections and tiles are no labels";
 
-enum { ELLIPSE_POINTS = 128 };         /* within 0.02 % of the area */
+enum {
+    ELLIPSE_POINTS = 128,              /* within 0.02 % of the area */
+    IGNORED_KINDS = 200                /* told apart; further classes are told together */
+};
 
 cdu_status cdu_build_fail_(const cdu_annotation_build *b, const char *where, const char *format, ...)
 {
@@ -94,6 +97,8 @@ cdu_status cdu_build_ignore(cdu_annotation_build *b, const char *reason, const c
     cdu_annotations *to = b->out;
     for (size_t i = 0; i < to->ignored_count; i++)
         if (!strcmp(to->ignored[i].reason, reason) && !strcmp(to->ignored[i].class_name, class_name)) return to->ignored[i].count++, CDU_OK;
+    static const char others[] = "(other classes)";
+    if (to->ignored_count >= IGNORED_KINDS && strcmp(class_name, others) != 0) return cdu_build_ignore(b, reason, others);
     CDU_TRY(cdu_grow(&to->ignored, &b->ignored_capacity, to->ignored_count + 1, sizeof *to->ignored, b->error));
     cdu_annotation_ignored *item = &to->ignored[to->ignored_count];
     *item = (cdu_annotation_ignored){.reason = reason, .count = 1, .line = b->line};

@@ -1,8 +1,7 @@
-/* geojson.c: polygons from GeoJSON, with jansson. Reads QuPath's old style (a bare array of features whose id is the object's Java class)
- * and new style (FeatureCollection, objectType, names), one Feature alone, and other programs' `label` and `group`. Points and
- * lines are left out: they cover nothing. jansson tells lines for broken syntax only, so where each feature begins is found by a
- * scan of our own over the text. QuPath writes bare NaN into measurements, which JSON does not know: such words are overwritten
- * with a number too large for a coordinate before parsing, so that they pass in measurements and are refused in geometry. */
+/* geojson.c: polygons from GeoJSON, a feature at a time, with jansson. Reads QuPath's old style (a bare array of features whose id is the
+ * object's Java class) and new style (FeatureCollection, objectType, names), one Feature alone, and other programs' `label` and
+ * `group`. Points and lines are left out: they cover nothing. Coordinates stay in the text (json_text.h), so that memory
+ * is bounded by the file's size and the polygons kept. */
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
@@ -11,89 +10,140 @@
 #include <strings.h>
 
 #include "core/base/memory.h"
-#include "core/slide/annotation/format.h"
+#include "core/slide/annotation/json_text.h"
 
 enum { GEOMETRY_DEPTH = 8, NAME_LIMIT = 512 };
 
-/* Parts of a feature that cover nothing. */
-typedef struct { size_t lines, rings; } flat_parts;
+/* What a polygon, a ring and a feature take beside the points, at most. */
+enum { ITEM_BYTES = 256, RING_BYTES = 64 };
+#define KEPT_LIMIT (384u << 20)
+enum { POLYGON_POINTS = 1 << 22 }; /* measuring takes some 130 bytes for each */
+
+/* One feature at hand: its parts that cover nothing, and where its coordinates are. */
+typedef struct {
+    cdu_annotation_build *b;
+    cdu_json_text *text;
+    const cdu_json_value *value;
+    cdu_annotation *to;
+    size_t capacity, lines, rings, points; /* points: of the polygon at hand */
+    size_t *kept; /* bytes of all polygons of the file */
+} outlines;
+
+static cdu_status keep(outlines *f, size_t count, size_t size)
+{
+    if (count > (KEPT_LIMIT - *f->kept) / size)
+        return cdu_build_fail(f->b, "the polygons up to here take more than %u MiB: divide the file", KEPT_LIMIT >> 20);
+    *f->kept += count * size;
+    return CDU_OK;
+}
 
 /* ---- geometry ---- */
 
-static cdu_status read_point(cdu_annotation_build *b, const json_t *pair, cdu_point *out)
+static cdu_status read_point(outlines *f, cdu_json_span position, cdu_point *out)
 {
-    if (!json_is_array(pair) || json_array_size(pair) < 2 || !json_is_number(json_array_get(pair, 0)) ||
-        !json_is_number(json_array_get(pair, 1)))
-        return cdu_build_fail(b, "a position must be an array of two numbers, [x, y]");
-    out->x = json_number_value(json_array_get(pair, 0));
-    out->y = json_number_value(json_array_get(pair, 1));
-    return cdu_build_check(b, out->x, out->y);
+    json_t *pair;
+    CDU_TRY(cdu_json_short(f->b, f->text, position, &pair));
+    const json_t *x = json_array_get(pair, 0), *y = json_array_get(pair, 1);
+    bool good = json_is_number(x) && json_is_number(y);
+    *out = (cdu_point){json_number_value(x), json_number_value(y)};
+    json_decref(pair);
+    if (!good) return cdu_build_fail(f->b, "a position must be an array of two numbers, [x, y]");
+    return cdu_build_check(f->b, out->x, out->y);
 }
 
 /* Rings of fewer than three different points cover nothing and come out with count 0. */
-static cdu_status read_ring(cdu_annotation_build *b, const json_t *positions, cdu_ring *out)
+static cdu_status read_ring(outlines *f, cdu_json_span positions, cdu_ring *out)
 {
+    size_t count;
     *out = (cdu_ring){0};
-    if (!json_is_array(positions)) return cdu_build_fail(b, "a ring must be an array of positions");
-    size_t count = json_array_size(positions);
-    CDU_TRY(cdu_allocate(&out->points, count, sizeof *out->points, b->error));
-    for (; out->count < count; out->count++) CDU_TRY(read_point(b, json_array_get(positions, out->count), &out->points[out->count]));
+    if (!cdu_json_is_array(f->text, positions)) return cdu_build_fail(f->b, "a ring must be an array of positions");
+    CDU_TRY(cdu_json_count(f->b, f->text, positions, &count));
+    f->points += count;
+    if (f->points > POLYGON_POINTS) return cdu_build_fail(f->b, "a polygon of more than %d points: divide or simplify it", POLYGON_POINTS);
+    CDU_TRY(keep(f, 1, RING_BYTES));
+    CDU_TRY(keep(f, count, sizeof *out->points));
+    CDU_TRY(cdu_allocate(&out->points, count, sizeof *out->points, f->b->error));
+    cdu_json_span position = {0};
+    bool more;
+    for (; out->count < count; out->count++) {
+        CDU_TRY(cdu_json_next(f->b, f->text, positions, &position, &more));
+        CDU_TRY(read_point(f, position, &out->points[out->count]));
+    }
     cdu_build_clean(out);
     return CDU_OK;
 }
 
-static cdu_status add_polygon(cdu_annotation_build *b, const json_t *rings, cdu_annotation *to, size_t *capacity, flat_parts *left_out)
+static cdu_status read_rings(outlines *f, cdu_json_span rings, size_t count, cdu_polygon *polygon)
 {
-    if (!json_is_array(rings)) return cdu_build_fail(b, "a polygon's coordinates must be an array of rings");
-    size_t count = json_array_size(rings);
-    if (!count) return CDU_OK;
-    CDU_TRY(cdu_grow(&to->polygons, capacity, to->count + 1, sizeof *to->polygons, b->error));
-    cdu_polygon *polygon = &to->polygons[to->count++];
-    *polygon = (cdu_polygon){0};
-    CDU_TRY(cdu_allocate(&polygon->rings, count, sizeof *polygon->rings, b->error));
+    cdu_json_span at = {0};
+    bool more;
     for (size_t i = 0; i < count; i++) {
+        CDU_TRY(cdu_json_next(f->b, f->text, rings, &at, &more));
         cdu_ring *ring = &polygon->rings[polygon->count++];
-        CDU_TRY(read_ring(b, json_array_get(rings, i), ring));
+        CDU_TRY(read_ring(f, at, ring));
         if (ring->count) continue;
         free(ring->points);
         *ring = (cdu_ring){0};
         polygon->count--;
-        left_out->rings++;
+        f->rings++;
         if (i == 0) break; /* an outline that covers nothing has no holes either */
-    }
-    if (!polygon->count) {
-        free(polygon->rings);
-        to->count--;
     }
     return CDU_OK;
 }
 
-static cdu_status read_geometry(cdu_annotation_build *b, const json_t *geometry, int depth, cdu_annotation *to, size_t *capacity,
-                                flat_parts *left_out)
+static cdu_status add_polygon(outlines *f, cdu_json_span rings)
+{
+    size_t count;
+    if (!cdu_json_is_array(f->text, rings)) return cdu_build_fail(f->b, "a polygon's coordinates must be an array of rings");
+    CDU_TRY(cdu_json_count(f->b, f->text, rings, &count));
+    if (!count) return CDU_OK;
+    CDU_TRY(keep(f, count, sizeof(cdu_ring)));
+    CDU_TRY(cdu_grow(&f->to->polygons, &f->capacity, f->to->count + 1, sizeof *f->to->polygons, f->b->error));
+    cdu_polygon *polygon = &f->to->polygons[f->to->count++];
+    *polygon = (cdu_polygon){0};
+    f->points = 0;
+    CDU_TRY(cdu_allocate(&polygon->rings, count, sizeof *polygon->rings, f->b->error));
+    CDU_TRY(read_rings(f, rings, count, polygon));
+    if (!polygon->count) {
+        free(polygon->rings);
+        f->to->count--;
+    }
+    return CDU_OK;
+}
+
+static cdu_status add_polygons(outlines *f, cdu_json_span polygons)
+{
+    cdu_json_span at = {0};
+    bool more;
+    for (;;) {
+        CDU_TRY(cdu_json_next(f->b, f->text, polygons, &at, &more));
+        if (!more) return CDU_OK;
+        CDU_TRY(add_polygon(f, at));
+    }
+}
+
+static cdu_status read_geometry(outlines *f, const json_t *geometry, int depth)
 {
     if (json_is_null(geometry)) return CDU_OK;
     const char *type = json_string_value(json_object_get(geometry, "type"));
-    if (!type) return cdu_build_fail(b, "the geometry has no type");
-    const json_t *coordinates = json_object_get(geometry, "coordinates");
-    if (!strcmp(type, "Polygon")) return add_polygon(b, coordinates, to, capacity, left_out);
-    if (!strcmp(type, "MultiPolygon")) {
-        if (!json_is_array(coordinates)) return cdu_build_fail(b, "a MultiPolygon's coordinates must be an array of polygons");
-        for (size_t i = 0; i < json_array_size(coordinates); i++)
-            CDU_TRY(add_polygon(b, json_array_get(coordinates, i), to, capacity, left_out));
-        return CDU_OK;
-    }
+    if (!type) return cdu_build_fail(f->b, "the geometry has no type");
+    cdu_json_span coordinates;
+    bool given = cdu_json_array_of(f->value, json_object_get(geometry, "coordinates"), &coordinates);
+    if (!strcmp(type, "Polygon"))
+        return given ? add_polygon(f, coordinates) : cdu_build_fail(f->b, "a polygon's coordinates must be an array of rings");
+    if (!strcmp(type, "MultiPolygon"))
+        return given ? add_polygons(f, coordinates) : cdu_build_fail(f->b, "a MultiPolygon's coordinates must be an array of polygons");
     if (!strcmp(type, "GeometryCollection")) {
         const json_t *parts = json_object_get(geometry, "geometries");
-        if (!json_is_array(parts)) return cdu_build_fail(b, "a GeometryCollection needs an array 'geometries'");
-        if (depth >= GEOMETRY_DEPTH) return cdu_build_fail(b, "GeometryCollections are nested deeper than %d", GEOMETRY_DEPTH);
-        for (size_t i = 0; i < json_array_size(parts); i++)
-            CDU_TRY(read_geometry(b, json_array_get(parts, i), depth + 1, to, capacity, left_out));
+        if (!json_is_array(parts)) return cdu_build_fail(f->b, "a GeometryCollection needs an array 'geometries'");
+        if (depth >= GEOMETRY_DEPTH) return cdu_build_fail(f->b, "GeometryCollections are nested deeper than %d", GEOMETRY_DEPTH);
+        for (size_t i = 0; i < json_array_size(parts); i++) CDU_TRY(read_geometry(f, json_array_get(parts, i), depth + 1));
         return CDU_OK;
     }
     static const char *const flat[] = {"Point", "MultiPoint", "LineString", "MultiLineString"};
     for (size_t i = 0; i < sizeof flat / sizeof *flat; i++)
-        if (!strcmp(type, flat[i])) return left_out->lines++, CDU_OK;
-    return cdu_build_fail(b, "unknown geometry type '%.60s'", type);
+        if (!strcmp(type, flat[i])) return f->lines++, CDU_OK;
+    return cdu_build_fail(f->b, "unknown geometry type '%.60s'", type);
 }
 
 /* ---- class, colour, kind of object ---- */
@@ -191,144 +241,81 @@ static bool is_qupaths(const json_t *feature, const json_t *properties)
            json_is_object(json_object_get(properties, "classification"));
 }
 
-static cdu_status read_feature(cdu_annotation_build *b, const json_t *feature)
+static cdu_status read_feature(cdu_annotation_build *b, cdu_json_text *text, const cdu_json_value *value, size_t *kept)
 {
-    const char *type = json_string_value(json_object_get(feature, "type"));
+    const json_t *tree = value->tree;
+    const char *type = json_string_value(json_object_get(tree, "type"));
     if (!type || strcmp(type, "Feature") != 0)
         return cdu_build_fail(b, "is of type '%.60s' where 'Feature' must stand", type ? type : "(none)");
-    const json_t *properties = json_object_get(feature, "properties"), *geometry = json_object_get(feature, "geometry");
+    const json_t *properties = json_object_get(tree, "properties"), *geometry = json_object_get(tree, "geometry");
     if (properties && !json_is_null(properties) && !json_is_object(properties)) return cdu_build_fail(b, "'properties' must be an object");
     if (!geometry) return cdu_build_fail(b, "has no geometry");
     cdu_annotation *to;
     CDU_TRY(cdu_build_item(b, "", &to));
-    to->is_annotation = is_annotation(feature, properties);
-    size_t polygons = 0;
-    flat_parts flat = {0};
+    to->is_annotation = is_annotation(tree, properties);
+    outlines f = {.b = b, .text = text, .value = value, .to = to, .kept = kept};
+    CDU_TRY(keep(&f, 1, ITEM_BYTES));
     CDU_TRY(read_class(b, properties, to));
-    CDU_TRY(read_geometry(b, geometry, 0, to, &polygons, &flat));
-    if (is_qupaths(feature, properties)) {
+    CDU_TRY(read_geometry(&f, geometry, 0));
+    if (is_qupaths(tree, properties)) {
         b->out->format = "QuPath GeoJSON";
         b->out->from_bounds = true;
     }
-    if (flat.lines) CDU_TRY(cdu_build_ignore(b, cdu_point_or_line, to->class_name));
-    if (flat.rings) CDU_TRY(cdu_build_ignore(b, cdu_covers_nothing, to->class_name));
+    if (f.lines) CDU_TRY(cdu_build_ignore(b, cdu_point_or_line, to->class_name));
+    if (f.rings) CDU_TRY(cdu_build_ignore(b, cdu_covers_nothing, to->class_name));
     if (!to->is_annotation && to->count) CDU_TRY(cdu_build_ignore(b, cdu_not_an_annotation, to->class_name));
-    if (!to->count) cdu_build_drop(b);
-    return CDU_OK;
-}
-
-/* ---- text ---- */
-
-/* Where each element of the array of features begins, as lines from 1. The text is known to be JSON. */
-typedef struct {
-    size_t *lines, count, capacity;
-} line_table;
-
-static size_t skip_string(const char *text, size_t size, size_t i)
-{
-    for (i++; i < size && text[i] != '"'; i++)
-        if (text[i] == '\\') i++;
-    return i;
-}
-
-static cdu_status find_lines(const char *text, size_t size, line_table *table, cdu_error *error)
-{
-    size_t depth = 0, line = 1, features = 0; /* features: depth inside the array of features, 0 while outside */
-    bool bare = false, named = false, fresh = false;
-    for (size_t i = 0; i < size; i++) {
-        char c = text[i];
-        if (c == '\n') line++;
-        if (c == ' ' || c == '\t' || c == '\r' || c == '\n') continue;
-        if (features && depth == features && fresh && c != ']') {
-            CDU_TRY(cdu_grow(&table->lines, &table->capacity, table->count + 1, sizeof *table->lines, error));
-            table->lines[table->count++] = line;
-            fresh = false;
-        }
-        if (c == '"') {
-            size_t end = skip_string(text, size, i);
-            named = depth == 1 && !bare && end - i == 9 && !memcmp(text + i, "\"features", 9);
-            i = end;
-        } else if (c == '[' || c == '{') {
-            depth++;
-            if (depth == 1) bare = c == '[';
-            if (c == '[' && ((bare && depth == 1) || (named && depth == 2))) {
-                features = depth;
-                fresh = true;
-                table->count = 0;
-            }
-            named = false;
-        } else if (c == ']' || c == '}') {
-            if (depth == features) features = 0;
-            if (depth) depth--;
-        } else if (c == ',' && depth == features) {
-            fresh = true;
-        }
+    if (!to->count) {
+        cdu_build_drop(b);
+        *kept -= ITEM_BYTES;
     }
     return CDU_OK;
 }
 
-/* Overwrites NaN and Infinity outside of texts with 9e9; makes a copy when the first is met. */
-static cdu_status replace_nan(const char **text, size_t size, char **copy, cdu_error *error)
+/* ---- the file ---- */
+
+static cdu_status read_features(cdu_annotation_build *b, cdu_json_text *text, cdu_json_span features)
 {
-    static const char *const words[] = {"NaN", "Infinity"};
-    for (size_t i = 0; i < size; i++) {
-        if ((*text)[i] == '"') {
-            i = skip_string(*text, size, i);
-            continue;
-        }
-        for (size_t k = 0; k < 2; k++) {
-            size_t length = strlen(words[k]);
-            if ((*text)[i] != words[k][0] || size - i < length || memcmp(*text + i, words[k], length) != 0) continue;
-            if (!*copy) {
-                CDU_TRY(cdu_allocate(copy, size + 1, 1, error));
-                memcpy(*copy, *text, size);
-                *text = *copy;
-            }
-            memset(*copy + i, ' ', length);
-            memcpy(*copy + i, "9e9", 3);
-        }
+    cdu_json_span at = {0};
+    size_t kept = 0, number = 0;
+    bool more;
+    for (;;) {
+        b->number = 0;
+        CDU_TRY(cdu_json_next(b, text, features, &at, &more));
+        if (!more) return CDU_OK;
+        b->line = cdu_json_line(text, at.begin);
+        b->number = ++number;
+        cdu_json_value value;
+        cdu_status status = cdu_json_parse(b, text, at, false, &value);
+        if (status == CDU_OK) status = read_feature(b, text, &value, &kept);
+        cdu_json_value_free(&value);
+        if (status != CDU_OK) return status;
     }
-    return CDU_OK;
 }
 
-static cdu_status read_root(cdu_annotation_build *b, const json_t *root, const line_table *lines)
+static cdu_status read_root(cdu_annotation_build *b, cdu_json_text *text, const cdu_json_value *root)
 {
-    const json_t *features = root;
-    b->number = 1;
-    if (json_is_object(root)) {
-        const char *type = json_string_value(json_object_get(root, "type"));
-        features = json_object_get(root, "features");
-        if (type && !strcmp(type, "Feature")) {
-            b->line = 1;
-            return read_feature(b, root);
-        }
-        if (!type || strcmp(type, "FeatureCollection") != 0 || !json_is_array(features))
-            return cdu_fail(b->error, CDU_BAD_DATA, "%s:1: is no GeoJSON of features: it must hold a FeatureCollection, a Feature or an "
-                            "array of Features, but its type is '%.60s'", b->name, type ? type : "(none)");
+    const char *type = json_string_value(json_object_get(root->tree, "type"));
+    cdu_json_span features;
+    size_t kept = 0;
+    if (type && !strcmp(type, "Feature")) {
+        b->line = b->number = 1;
+        return read_feature(b, text, root, &kept);
     }
-    for (size_t i = 0; i < json_array_size(features); i++) {
-        b->number = i + 1;
-        b->line = lines->count == json_array_size(features) ? lines->lines[i] : 0;
-        CDU_TRY(read_feature(b, json_array_get(features, i)));
-    }
-    return CDU_OK;
+    bool collection = type && !strcmp(type, "FeatureCollection");
+    if (!cdu_json_array_of(root, collection ? json_object_get(root->tree, "features") : root->tree, &features))
+        return cdu_fail(b->error, CDU_BAD_DATA, "%s:1: is no GeoJSON of features: it must hold a FeatureCollection, a Feature or an "
+                        "array of Features, but its type is '%.60s'", b->name, type ? type : "(none)");
+    return read_features(b, text, features);
 }
 
 cdu_status cdu_geojson_read(cdu_annotation_build *b, const char *text, size_t size)
 {
     b->unit = "feature";
     b->out->format = "GeoJSON";
-    char *copy = NULL;
-    CDU_TRY(replace_nan(&text, size, &copy, b->error));
-    json_error_t about;
-    json_t *root = json_loadb(text, size, JSON_DECODE_INT_AS_REAL, &about);
-    line_table lines = {0};
-    cdu_status status;
-    if (!root) status = cdu_fail(b->error, CDU_BAD_DATA, "%s:%d: broken JSON at column %d: %s", b->name, about.line, about.column, about.text);
-    else status = find_lines(text, size, &lines, b->error);
-    if (status == CDU_OK) status = read_root(b, root, &lines);
-    free(lines.lines);
-    free(copy);
-    json_decref(root);
+    cdu_json_text whole = {.text = text, .size = size};
+    cdu_json_value root;
+    cdu_status status = cdu_json_parse(b, &whole, (cdu_json_span){0, size}, true, &root);
+    if (status == CDU_OK) status = read_root(b, &whole, &root);
+    cdu_json_value_free(&root);
     return status;
 }
