@@ -20,7 +20,7 @@ endif()
 if(CDUNET_VULKAN AND PYTHON)
   set(VALIDATION bash ${HOUSE}/validation.sh)
   cdunet_add_test(vulkan.validation-self-test COMMAND ${VALIDATION} ${CMAKE_BINARY_DIR}/validation-self-test.log ${HOUSE}/vulkan_fault.py
-    $<TARGET_FILE:cdunet-program> devices)
+    $<TARGET_FILE:cdunet-program> devices TIMEOUT 600)
   if(TARGET test_ops)
     cdunet_add_test(vulkan.validation-operators COMMAND ${VALIDATION} ${CMAKE_BINARY_DIR}/validation-operators.log
       ${HOUSE}/vulkan_fault.py $<TARGET_FILE:test_ops> --jobs 1 --filter "operators/are_exact*" TIMEOUT 600)
@@ -30,9 +30,15 @@ if(CDUNET_VULKAN AND PYTHON)
   foreach(room ops backends)
     if(TARGET test_${room})
       cdunet_add_test(drivers.swiftshader-${room} COMMAND bash ${HOUSE}/swiftshader.sh $<TARGET_FILE:test_${room}> --jobs 1
-        CONFIGURATIONS check TIMEOUT 1800)
+        CONFIGURATIONS check TIMEOUT 3600 ENVIRONMENT CDUNET_TEST_ALL=1)
     endif()
   endforeach()
+endif()
+# the operator table with every variant of convolution forced in turn, and all else that "ops" takes some cases of; one command: ctest -C check
+# -R drivers.every-variant
+if(TARGET test_ops)
+  cdunet_add_test(drivers.every-variant COMMAND test_ops --jobs 1 --filter "operators/@(match_with_*|give_*)" CONFIGURATIONS check
+    TIMEOUT 3600 ENVIRONMENT CDUNET_TEST_ALL=1)
 endif()
 if(CDUNET_OPENCL AND PYTHON)
   cdunet_add_test(drivers.tuner COMMAND bash ${HOUSE}/tuner.sh $<TARGET_FILE:cdunet-bench> ${CMAKE_SOURCE_DIR}/shaders ${CMAKE_BINARY_DIR}/tuner
@@ -40,7 +46,7 @@ if(CDUNET_OPENCL AND PYTHON)
 endif()
 if(CDUNET_OPENCL AND TARGET test_ops)
   cdunet_add_test(drivers.oclgrind-ops COMMAND bash ${HOUSE}/oclgrind.sh ${CMAKE_BINARY_DIR}/oclgrind-ops.log $<TARGET_FILE:test_ops>
-    --jobs 1 --filter "operators/are_exact*" CONFIGURATIONS check TIMEOUT 3600)
+    --jobs 1 --filter "operators/are_exact*" CONFIGURATIONS check TIMEOUT 1800)
 endif()
 
 # kernels for devices that are not here
