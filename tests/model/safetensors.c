@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "core/base/file.h"
+#include "core/base/memory.h"
 #include "core/model/model.h"
 
 static cdu_status parse(const char *header, size_t data, cdu_error *error)
@@ -180,6 +181,40 @@ Test(safetensors, every_damage_is_refused_or_harmless)
     }
     cr_expect_geq(refused, 3 * size - 16);
     free(bytes);
+    cdu_weights_free(&weights);
+    unlink(path);
+}
+
+/* Every allocation of writing and reading a model fails once, every file operation of writing: words, no leak, and the old file stays whole. */
+Test(safetensors, survives_failing_memory_and_disk)
+{
+    cdu_model_about about = {.settings = {CDU_MODEL_CDUNET, 1, 1, {2, 1}, 2, false, false, false}, .mpp = 1, .tile = 8}, read;
+    strcpy(about.class_names[0], "Background");
+    strcpy(about.class_names[1], "Tumor");
+    cdu_weights weights, back;
+    cdu_error error = {0};
+    char path[256];
+    cr_assert_eq(cdu_model_initialize(&about.settings, 1, &weights, &error), CDU_OK);
+    snprintf(path, sizeof path, "%s", path_for("failing.safetensors"));
+    cr_assert_eq(cdu_model_write(path, &about, &weights, &error), CDU_OK, "%s", error.words);
+    for (int what = 0; what < 3; what++) {
+        cdu_status status = CDU_FAILED, expected = what == 2 ? CDU_CANNOT_WRITE : CDU_TRY_AGAIN;
+        uint64_t n = 0;
+        while (status != CDU_OK) {
+            error = (cdu_error){0};
+            (what == 2 ? cdu_file_fail_at : cdu_allocate_fail_at)(++n);
+            status = what ? cdu_model_write(path, &about, &weights, &error) : cdu_model_read(path, &read, &back, &error);
+            cdu_file_fail_at(0);
+            cdu_allocate_fail_at(0);
+            cr_assert(status == CDU_OK || (status == expected && error.words[0]), "%d, failure %lu: %d, %s", what, (unsigned long)n, (int)status,
+                      error.words);
+            if (!what && status == CDU_OK) cdu_weights_free(&back);
+            cr_assert_eq(cdu_model_read(path, &read, &back, &error), CDU_OK, "%d, failure %lu: %s", what, (unsigned long)n, error.words);
+            cr_assert(back.count == weights.count && !memcmp(back.items[0].data, weights.items[0].data, sizeof(float)));
+            cdu_weights_free(&back);
+        }
+        cr_expect_gt(n, 4);
+    }
     cdu_weights_free(&weights);
     unlink(path);
 }

@@ -132,6 +132,30 @@ Test(checkpoint, a_full_disk_leaves_the_old_one, .init = make_folder, .fini = re
     cr_expect(!failed);
 }
 
+/* Every allocation of writing and of reading fails once: words, and what lies there can be read. */
+Test(checkpoint, failing_memory_leaves_the_old_one, .init = make_folder, .fini = remove_folder)
+{
+    cdu_checkpoint written = example(8), c;
+    write_example(8);
+    for (int reading = 0; reading < 2; reading++) {
+        cdu_status status = CDU_FAILED;
+        uint64_t n = 0;
+        while (status != CDU_OK) {
+            cdu_error fault = {0};
+            bool found = false;
+            cdu_allocate_fail_at(++n);
+            status = reading ? cdu_checkpoint_read(folder, &c, &found, &fault) : cdu_checkpoint_write(folder, &written, &fault);
+            cdu_allocate_fail_at(0);
+            if (reading && status == CDU_OK && found) cdu_checkpoint_free(&c);
+            cr_assert(status == CDU_OK ? !reading || found : status == CDU_TRY_AGAIN && fault.words[0], "%s, allocation %lu: %d, %s",
+                      reading ? "reading" : "writing", (unsigned long)n, (int)status, fault.words);
+            cr_assert_eq(step_read(), 8, "allocation %lu", (unsigned long)n);
+        }
+        cr_expect_gt(n, 10);
+    }
+    cdu_weights_free(&written.weights);
+}
+
 Test(checkpoint, weights_that_are_not_finite_are_not_kept, .init = make_folder, .fini = remove_folder)
 {
     cdu_error fault = {0};
