@@ -48,6 +48,7 @@ static cdu_status load(cdu_error *error)
 {
     static const char *const names[] = {"libmpich.so.12", "libmpich.so", "libmpi.so.12"};
     void *library = NULL;
+    setenv("UCX_HANDLE_ERRORS", "none", 0); /* else a rank that is sent SIGSEGV lives on, and one that crashes prints pages */
     for (size_t i = 0; i < sizeof names / sizeof *names && !library; i++) library = dlopen(names[i], RTLD_NOW | RTLD_GLOBAL);
     if (!library) return cdu_fail(error, CDU_USAGE, "MPICH's library, %s, cannot be opened: install it (Debian: libmpich12)", names[0]);
 #define MPI_LOAD(call)                                                                                               \
