@@ -153,5 +153,5 @@ include(cmake/tests_house.cmake)
 # which rank takes which device
 if(CDUNET_MPI AND MPIEXEC AND CDUNET_OPENCL)
   cdunet_add_test(dist.devices COMMAND /usr/bin/python3 ${CMAKE_SOURCE_DIR}/tests/dist/devices.py $<TARGET_FILE:cdunet-program> ${MPIEXEC}
-    ${CMAKE_BINARY_DIR}/scratch/devices PROCESSORS 2)
+    ${CMAKE_BINARY_DIR}/scratch/devices PROCESSORS 2 TIMEOUT 900)
 endif()

@@ -18,8 +18,8 @@ OWN_CACHE = 'export POCL_CACHE_DIR="$POCL_CACHE_DIR-$PMI_RANK"; mkdir -p "$POCL_
 
 
 def train(program, mpiexec, folder, run, *words, ranks=2):
-    line = [mpiexec, "-n", str(ranks), "sh", "-c", OWN_CACHE, program, "train", "study.yaml", "--out", run, "--threads", "1", "--deadline", "60", *words]
-    return subprocess.run(line, cwd=folder, capture_output=True, text=True, timeout=120)
+    line = [mpiexec, "-n", str(ranks), "sh", "-c", OWN_CACHE, program, "train", "study.yaml", "--out", run, "--threads", "1", "--deadline", "200", "--exact-conv", *words]
+    return subprocess.run(line, cwd=folder, capture_output=True, text=True, timeout=280)
 
 
 def expect(right, what, result):
@@ -37,6 +37,10 @@ def main():
     shutil.rmtree(folder, ignore_errors=True)
     os.makedirs(folder)
     make_study(folder)
+    with open(f"{folder}/study.yaml") as file: # few kernels: it is about devices
+        study = file.read().replace("depth: 2", "depth: 1")
+    with open(f"{folder}/study.yaml", "w") as file:
+        file.write(study)
     listed = subprocess.run([program, "devices", "--no-test"], capture_output=True, text=True).stdout
     if re.search("kind: (discrete|integrated)", listed) or "opencl:0" not in listed:
         print("skipped: this test is for a machine with an OpenCL device and without a GPU")
