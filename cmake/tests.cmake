@@ -65,6 +65,12 @@ foreach(room base graph ops backends model slide study train report segment phan
       add_library(slow_disk MODULE tests/train/main_slow_disk.c)
       target_link_libraries(slow_disk PRIVATE ${CMAKE_DL_LIBS})
       add_dependencies(test_train slow_disk)
+      find_library(OPENCL_LOADER NAMES libOpenCL.so.1)
+      if(CDUNET_OPENCL AND OPENCL_LOADER) # and a device that gets lost
+        add_library(lost_device MODULE tests/train/main_lost_device.c)
+        target_link_libraries(lost_device PRIVATE -Wl,--no-as-needed ${OPENCL_LOADER} ${CMAKE_DL_LIBS})
+        add_dependencies(test_train lost_device)
+      endif()
     endif()
   endif()
 endforeach()

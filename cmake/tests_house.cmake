@@ -37,7 +37,7 @@ endif()
 # the operator table with every variant of convolution forced in turn, and all else that "ops" takes some cases of; one command: ctest -C check
 # -R drivers.every-variant
 if(TARGET test_ops)
-  cdunet_add_test(drivers.every-variant COMMAND test_ops --jobs 1 --filter "operators/@(match_with_*|give_*)" CONFIGURATIONS check
+  cdunet_add_test(drivers.every-variant COMMAND test_ops --jobs 1 --filter "operators/@(match_w*|give_*)" CONFIGURATIONS check
     TIMEOUT 3600 ENVIRONMENT CDUNET_TEST_ALL=1)
 endif()
 if(CDUNET_OPENCL AND PYTHON)
