@@ -242,16 +242,18 @@ def network(slides, results, arguments):
     if os.path.exists(os.path.join(out, "log.csv")):
         train.append("--resume")
     subprocess.run(train, check=True)
+    with open(os.path.join(out, "log.csv"), newline="", encoding="utf-8") as file:
+        validated = [row for row in csv.DictReader(file) if row["macro F1"]]
     evaluate = [program, "evaluate", study, "--model", os.path.join(out, "model.safetensors"), "--device", arguments.device, "--no-report", "--json"]
     exact, by_hand = (os.path.join(arguments.run, name) for name in ("exact.json", "hand.json"))
     subprocess.run(evaluate + [exact, "--masks", os.path.join(arguments.folder, "masks")], check=True)
     subprocess.run(evaluate + [by_hand], check=True)
     f1, hand = scored(exact), scored(by_hand)
-    with open(os.path.join(out, "log.csv"), newline="", encoding="utf-8") as file:
-        validated = [row for row in csv.DictReader(file) if row["macro F1"]]
-    best = max(validated, key=lambda row: float(row["macro F1"]))
-    more = {"macro F1": round(float(np.mean(f1)), 3), "by hand": round(mean_of_three(hand), 3), "step": int(best["step"]),
-            "validation macro F1": round(float(best["macro F1"]), 3), "steps": arguments.steps, "learning rate": arguments.learning_rate}
+    more = {"macro F1": round(float(np.mean(f1)), 3), "by hand": round(mean_of_three(hand), 3), "step": arguments.steps, "steps": arguments.steps,
+            "learning rate": arguments.learning_rate}
+    if validated:  # else the steps ended within the first epoch, and the model is the last state
+        best = max(validated, key=lambda row: float(row["macro F1"]))
+        more.update({"step": int(best["step"]), "validation macro F1": round(float(best["macro F1"]), 3)})
     if arguments.all:
         results.add(4, f"UNET of width {arguments.width}, haematoxylin alone", f1, 0.85, True, **more)
     else:
