@@ -46,7 +46,7 @@ static cdu_status look_at_annotation(const cdu_study *study, const char *path, c
     if (cdu_is_label_map(path)) return CDU_OK;
     CDU_TRY(cdu_annotations_read(path, &found, error));
     out->format = found.format;
-    if (found.from_bounds) cdu_annotations_shift(&found, (double)out->info.bounds_x, (double)out->info.bounds_y);
+    cdu_study_add_bounds(study, &out->info, &found);
     cdu_status status = annotation_summarize(&found, study, &out->info, &summary, error);
     for (size_t i = 0; status == CDU_OK && i < summary.count; i++) out->annotations += summary.rows[i].count;
     for (size_t i = 0; i < found.ignored_count; i++) out->left_out += found.ignored[i].count;

@@ -129,8 +129,9 @@ static cdu_status show_file(job *j, const char *path, cdu_error *error)
 {
     cdu_annotations found;
     annotation_summary summary = {0};
-    CDU_TRY(cdu_is_label_map(path) ? read_label_map(j, path, &found, error) : cdu_annotations_read(path, &found, error));
-    if (found.from_bounds && !j->no_bounds) cdu_annotations_shift(&found, (double)j->info.bounds_x, (double)j->info.bounds_y);
+    bool label_map = cdu_is_label_map(path);
+    CDU_TRY(label_map ? read_label_map(j, path, &found, error) : cdu_annotations_read(path, &found, error));
+    if (!j->no_bounds && !label_map) cdu_study_add_bounds(j->study, &j->info, &found);
     cdu_status status = annotation_summarize(&found, j->study, j->has_slide ? &j->info : NULL, &summary, error);
     if (status == CDU_OK && j->json) add_json(j, path, &found, &summary);
     else if (status == CDU_OK) print_file(j, path, &found, &summary);

@@ -57,6 +57,7 @@
 /* Choices: value, word. The first word of a value is the one written. */
 #define CDU_LIST_UNANNOTATED(X) X(0, "background") X(1, "exclude")
 #define CDU_LIST_UNKNOWN(X) X(0, "error") X(1, "exclude")
+#define CDU_LIST_BOUNDS(X) X(CDU_BOUNDS_QUPATH, "qupath") X(CDU_BOUNDS_ALL, "all") X(CDU_BOUNDS_NONE, "none")
 #define CDU_LIST_BALANCE(X) X(1, "stain") X(0, "none")
 #define CDU_LIST_KIND(X) X(CDU_MODEL_UNET, "unet") X(CDU_MODEL_CDUNET, "cdunet")
 #define CDU_LIST_INPUT(X) X(0, "rgb") X(1, "bgr")
@@ -68,7 +69,7 @@
 #define CDU_LIST_TRUTH(X) X(1, "true") X(0, "false") X(1, "yes") X(0, "no")
 #define CDU_STUDY_WORDS(X)                                                                                           \
     X(unannotated, CDU_LIST_UNANNOTATED) X(unknown, CDU_LIST_UNKNOWN) X(balance, CDU_LIST_BALANCE) X(kind, CDU_LIST_KIND) \
-    X(input, CDU_LIST_INPUT) X(order, CDU_LIST_ORDER) X(weights, CDU_LIST_WEIGHTS) X(mean, CDU_LIST_MEAN)                \
+    X(bounds, CDU_LIST_BOUNDS) X(input, CDU_LIST_INPUT) X(order, CDU_LIST_ORDER) X(weights, CDU_LIST_WEIGHTS) X(mean, CDU_LIST_MEAN)                \
     X(best, CDU_LIST_BEST) X(batch_norm, CDU_LIST_BATCH_NORM) X(truth, CDU_LIST_TRUTH)
 
 #endif

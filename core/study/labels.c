@@ -57,6 +57,12 @@ cdu_status cdu_study_label_rules(const cdu_study *study, cdu_label_rules *rules,
     return CDU_OK;
 }
 
+void cdu_study_add_bounds(const cdu_study *study, const cdu_slide_info *info, cdu_annotations *annotations)
+{
+    if (study->bounds == CDU_BOUNDS_NONE || (study->bounds == CDU_BOUNDS_QUPATH && !annotations->from_bounds)) return;
+    cdu_annotations_shift(annotations, (double)info->bounds_x, (double)info->bounds_y);
+}
+
 static cdu_status open_polygons(const cdu_study *study, const cdu_study_slide *which, const cdu_slide_info *info,
                                 cdu_label_source **out, cdu_error *error)
 {
@@ -65,7 +71,7 @@ static cdu_status open_polygons(const cdu_study *study, const cdu_study_slide *w
     CDU_TRY(cdu_annotations_read(which->annotation, &annotations, error));
     cdu_status status = cdu_study_label_rules(study, &rules, error);
     if (status == CDU_OK) {
-        if (annotations.from_bounds) cdu_annotations_shift(&annotations, (double)info->bounds_x, (double)info->bounds_y);
+        cdu_study_add_bounds(study, info, &annotations);
         status = cdu_label_source_create(which->annotation, &annotations, &rules, out, error);
         free(rules.rules);
     }

@@ -9,9 +9,12 @@
 /* Free rules->rules with free(); the patterns belong to the study. */
 cdu_status cdu_study_label_rules(const cdu_study *study, cdu_label_rules *rules, cdu_error *error);
 
+/* Moves the polygons of a file from the corner of the slide's scanned part to that of the slide, as annotations.bounds says. */
+void cdu_study_add_bounds(const cdu_study *study, const cdu_slide_info *info, cdu_annotations *annotations);
+
 typedef struct { cdu_slide *slide; cdu_label_source *labels; } cdu_labelled_slide; /* labels: null where the slide has no annotation */
 
-/* Opens one slide of the study and its annotation (polygons, or a label-map image); bounds are added where the file counts from them. Close with cdu_labelled_slide_close. */
+/* Opens one slide of the study and its annotation (polygons, or a label-map image); bounds are added. Close with cdu_labelled_slide_close. */
 cdu_status cdu_labelled_slide_open(const cdu_study *study, const cdu_study_slide *which, cdu_labelled_slide *out, cdu_error *error);
 void cdu_labelled_slide_close(cdu_labelled_slide *slide);
 

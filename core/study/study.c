@@ -30,7 +30,7 @@ typedef struct {
     struct {
         char **exclude, **overlap, *region;
         unsigned exclude_count, overlap_count;
-        int *unannotated, *unknown;
+        int *unannotated, *unknown, *bounds;
     } annotations;
     uint64_t *cd_filters;
     unsigned cd_filters_count;
@@ -71,6 +71,7 @@ static const cyaml_schema_field_t annotation_fields[] = {
     CYAML_FIELD_STRING_PTR("region", OPTIONAL, raw_study, annotations.region, 0, 255),
     CYAML_FIELD_ENUM_PTR("unannotated", OPTIONAL | CYAML_FLAG_STRICT, raw_study, annotations.unannotated, words_unannotated, 2),
     CYAML_FIELD_ENUM_PTR("unknown", OPTIONAL | CYAML_FLAG_STRICT, raw_study, annotations.unknown, words_unknown, 2),
+    CYAML_FIELD_ENUM_PTR("bounds", OPTIONAL | CYAML_FLAG_STRICT, raw_study, annotations.bounds, words_bounds, 3),
     CYAML_FIELD_END};
 static const cyaml_schema_field_t split_fields[] = {
     CDU_SPLIT_KEYS(FIELD_U, FIELD_U, FIELD_D, FIELD_E)
@@ -414,6 +415,7 @@ static cdu_status take_annotations(reader *r, const raw_study *raw)
     CDU_TRY(cdu_copy_text(&study->region, raw->annotations.region ? raw->annotations.region : "Region*", r->error));
     study->unannotated_is_excluded = raw->annotations.unannotated && *raw->annotations.unannotated;
     study->unknown_is_excluded = raw->annotations.unknown && *raw->annotations.unknown;
+    study->bounds = raw->annotations.bounds ? (cdu_bounds)*raw->annotations.bounds : CDU_BOUNDS_QUPATH;
     CDU_TRY(check_class_names(r));
     if (!overlap) return default_overlap(study, r->error);
     CDU_TRY(copy_list(&study->overlap, &study->overlap_count, raw->annotations.overlap, raw->annotations.overlap_count, r->error));

@@ -110,6 +110,8 @@ static void put_classes(writer *w, const cdu_study *study)
     put_text(w, study->region ? study->region : "");
     put(w, "\n  unknown: ");
     PUT_CHOICE(w, unknown, study->unknown_is_excluded);
+    put(w, "\n  bounds: ");
+    PUT_CHOICE(w, bounds, study->bounds);
     put(w, "\n");
 }
 

@@ -54,6 +54,9 @@ typedef struct {
     size_t line;                       /* in slides.csv */
 } cdu_study_slide;
 
+/* Whose coordinates count from the corner of the scanned part (openslide.bounds-x, -y) instead of the slide's: of QuPath's files, of all, of none. */
+typedef enum { CDU_BOUNDS_QUPATH, CDU_BOUNDS_ALL, CDU_BOUNDS_NONE } cdu_bounds;
+
 typedef struct {
     char *path, *folder, *name, *slides_path;
     cdu_class *classes;                /* order = value in label maps; the first is the background */
@@ -62,6 +65,7 @@ typedef struct {
     char **overlap;  size_t overlap_count;
     char *region;
     bool unannotated_is_excluded, unknown_is_excluded;
+    cdu_bounds bounds;
     cdu_stain *stains;
     size_t stain_count;
     cdu_study_slide *slides;           /* in the order of the slide list */

@@ -11,6 +11,7 @@
 #include "cdunet/study.h"
 #include "core/base/file.h"
 #include "core/base/memory.h"
+#include "core/study/labels.h"
 
 #define BAD CDUNET_SOURCE_DIR "/tests/study/bad/"
 
@@ -83,6 +84,7 @@ Test(study, defaults_are_the_papers)
     cr_assert(eq(str, study->overlap[2], "Necrosis"));
     cr_assert(eq(str, study->overlap[4], "Tissue"));
     cr_assert(not(study->unannotated_is_excluded));
+    cr_assert(study->bounds == CDU_BOUNDS_QUPATH);
     cr_assert(eq(str, study->slides[0].case_name, "a"));
     cr_assert(eq(str, study->slides[0].stain, "unknown"));
     cdu_study_free(study);
@@ -164,7 +166,7 @@ Test(study, writes_what_it_reads)
     put("slides.csv", "slide,split\na.svs,train\n");
     const char *path = put("study.yaml",
         "name: \"a \\\"quoted\\\" näme: x\"\nslides: slides.csv\nclasses:\n  - {name: Glass}\n  - {name: \"T: 1\", color: \"#0a0B0c\", also: [x, \"y'z\"]}\n"
-        "annotations: {exclude: [Fold], overlap: [\"T: 1\", Fold], unannotated: exclude, region: \"Area*\", unknown: exclude}\n"
+        "annotations: {exclude: [Fold], overlap: [\"T: 1\", Fold], unannotated: exclude, region: \"Area*\", unknown: exclude, bounds: all}\n"
         "stains: {HE: [\"H&E\", h], PD1: []}\nsplit: {test: 0.25, validation: 0.2, balance: none, seed: 99}\n"
         "tiles: {mpp: 0.7, size: 96, stride: 31, empty: 0.3}\n"
         "model: {kind: unet, width: 7, depth: 3, cd-filters: [5, 4], input: rgb, order: relu-bn, cd-order: relu-bn}\n"
@@ -199,7 +201,7 @@ Test(study, writes_what_it_reads)
     cr_assert(again->split.test == 0.25 && again->split.validation == 0.2 && !again->split.balance_stain && again->split.seed == 99);
     cr_assert(eq(str, again->classes[1].also[1], "y'z"));
     cr_assert(again->classes[1].color[1] == 0x0b);
-    cr_assert(again->unannotated_is_excluded && again->unknown_is_excluded);
+    cr_assert(again->unannotated_is_excluded && again->unknown_is_excluded && again->bounds == CDU_BOUNDS_ALL);
     cr_assert(eq(str, again->overlap[1], "Fold"));
     cr_assert(eq(str, again->region, "Area*"));
     cr_assert(eq(str, again->stains[0].spellings[1], "h"));
@@ -342,4 +344,21 @@ Test(study, survives_failing_memory_and_disk)
         cr_assert(eq(int, status, CDU_CANNOT_WRITE));
     }
     cdu_study_free(study);
+}
+
+Test(study, annotations_move_from_the_corner_of_the_scanned_part)
+{
+    static const struct { cdu_bounds bounds; bool qupath, moves; } cases[] = {
+        {CDU_BOUNDS_QUPATH, true, true}, {CDU_BOUNDS_QUPATH, false, false}, {CDU_BOUNDS_ALL, false, true}, {CDU_BOUNDS_NONE, true, false}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        cdu_point points[3] = {{1, 2}, {3, 4}, {-5.5, 6}};
+        cdu_ring ring = {.points = points, .count = 3};
+        cdu_polygon polygon = {.rings = &ring, .count = 1};
+        cdu_annotation item = {.polygons = &polygon, .count = 1};
+        cdu_annotations annotations = {.items = &item, .count = 1, .from_bounds = cases[i].qupath};
+        cdu_study study = {.bounds = cases[i].bounds};
+        cdu_slide_info info = {.bounds_x = 1000, .bounds_y = 70};
+        cdu_study_add_bounds(&study, &info, &annotations);
+        cr_assert(points[2].x == (cases[i].moves ? 994.5 : -5.5) && points[2].y == (cases[i].moves ? 76 : 6), "case %zu", i);
+    }
 }
