@@ -49,8 +49,9 @@ static void show(cdu_progress_bar *bar, const char *note, int last)
 {
     double now = cdu_seconds(), spent = now - bar->began;
     char left[32];
-    if (last) format_time(left, spent);
-    else format_time(left, bar->done ? spent / (double)bar->done * (double)(bar->total - bar->done) : 0);
+    double wait = bar->done ? spent / (double)bar->done * (double)(bar->total - bar->done) : 0;
+    if (bar->most_left > 0 && bar->most_left < wait) wait = bar->most_left;
+    format_time(left, last ? spent : wait);
     double share = bar->total ? 100.0 * (double)bar->done / (double)bar->total : 100.0;
     fprintf(target, "%s%s: %llu of %llu (%.0f %%), %s %s%s%s%s", terminal ? "\r\033[K" : "", bar->label,
             (unsigned long long)bar->done, (unsigned long long)bar->total, share, left, last ? "spent" : "left",

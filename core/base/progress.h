@@ -10,6 +10,7 @@ typedef struct {
     char label[48];
     uint64_t total, done;
     double began, shown;
+    double most_left; /* seconds after which the work ends in any case, kept up by the caller; 0: no such limit */
 } cdu_progress_bar;
 
 /* `stream` may be null: silent. */

@@ -587,6 +587,7 @@ static cdu_status one_step(run *r, cdu_error *error)
     r->state.step++;
     char note[96];
     snprintf(note, sizeof note, "loss %.4f, %.3f s a step", (double)r->loss, took);
+    r->bar.most_left = r->options->seconds > 0 ? fmax(r->options->seconds - r->train_seconds, 1) : 0;
     cdu_progress_update(&r->bar, r->state.step - r->first_step, note);
     if (!writes(r)) return CDU_OK;
     return cdu_train_log_step(r->log, r->state.step, batch.epoch + 1, (double)r->loss, rate, took, took - busy,

@@ -253,12 +253,16 @@ Test(progress, plain_lines_where_there_is_no_terminal, .init = make_folder, .fin
     bar.began -= 20;
     bar.shown -= 20;
     cdu_progress_update(&bar, 50, "loss 0.5");
+    bar.shown -= 20;
+    bar.most_left = 12;
+    cdu_progress_update(&bar, 51, NULL);
     cdu_progress_end(&bar);
     cdu_progress_set_stream(NULL);
     rewind(stream);
     cr_assert_gt(fread(text, 1, sizeof text - 1, stream), 0);
     fclose(stream);
     cr_assert(strstr(text, "tiles: 50 of 200 (25 %), 1 min 00 s left, loss 0.5\n"), "%s", text);
+    cr_assert(strstr(text, "tiles: 51 of 200 (26 %), 12 s left\n"), "%s", text); /* a limit of time that comes first */
     cr_assert(!strchr(text, '\r') && !strchr(text, '\033'));
 }
 

@@ -88,6 +88,7 @@ static cdu_status put(cdu_annotation_build *b, buffer *to, const char *text, siz
 {
     if (to->size + size > TREE_LIMIT)
         return cdu_build_fail(b, "holds more than %u MiB beside its coordinates", TREE_LIMIT >> 20);
+    if (!size) return CDU_OK;
     CDU_TRY(cdu_grow(&to->text, &to->capacity, to->size + size, 1, b->error));
     memcpy(to->text + to->size, text, size);
     to->size += size;
