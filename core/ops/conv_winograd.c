@@ -10,6 +10,7 @@ enum {
     PLACES = 36,                    /* of a tile in the domain */
     LOCAL_BUDGET = 512 << 10,       /* bytes of a group's tiles in a weight gradient: half of a level-2 cache, or less */
     WEIGHTS_AGAIN = 48 << 20,       /* bytes of transformed weights that may be read again for every group */
+    FEW_TILES = 24,                 /* so few share what was read that weights beyond CHUNK_BYTES had better come in parts */
     CHUNK_BYTES = 4 << 20,          /* of V, or of a part of U, on its way through memory */
     SLOTS = 32,                     /* sums of a fused weight gradient */
     RUN = 128,                      /* tiles after which a sum starts anew */
@@ -21,22 +22,43 @@ enum { SEPARATE = 1, TOGETHER = 2 };
 /* x in blocks of ib lanes, y (or d) in blocks of nv vectors of vw lanes; np tiles of a register tile. */
 typedef struct { uint32_t ib, in_blocks, vw, nv, out_blocks, np; } blocks;
 
-static blocks choose_blocks(const cdu_device_info *device, uint32_t ib, uint32_t vw, uint32_t in_lanes, uint32_t out_lanes,
+/* Tiles of a register tile of two vectors of 32 registers: those with the least to do, products with tiles that are not there counted. */
+static uint32_t choose_tile(uint64_t tiles)
+{
+    static const struct { uint32_t tiles; double cost; } choices[] = {{12, 1.0}, {16, 1.04}, {8, 1.06}};
+    uint32_t best = 0;
+    double least = 0;
+    for (uint32_t i = 0; i < 3; i++) {
+        double cost = (double)((tiles + choices[i].tiles - 1) / choices[i].tiles * choices[i].tiles) * choices[i].cost;
+        if (!best || cost < least) best = choices[i].tiles, least = cost;
+    }
+    return best;
+}
+
+static blocks choose_blocks(const cdu_device_info *device, uint32_t ib, uint32_t vw, uint32_t in_lanes, uint32_t out_lanes, uint64_t tiles,
                             const cdu_choice *choice)
 {
     blocks b = {.ib = ib, .vw = vw, .nv = 1};
     if (vw == device->vector_width && out_lanes % (2 * vw) == 0) b.nv = 2;
-    b.np = choice->setting[ROWS] ? choice->setting[ROWS] : device->vector_width >= 16 || b.nv == 1 ? 12 : 6;
+    b.np = device->vector_width >= 16 || b.nv == 1 ? 12 : 6;
+    if (device->vector_width >= 16 && b.nv == 2) b.np = choose_tile(tiles);
+    if (choice->setting[ROWS]) b.np = choice->setting[ROWS];
     b.in_blocks = in_lanes / ib;
     b.out_blocks = out_lanes / (vw * b.nv);
     return b;
+}
+
+static uint64_t tiles_of(uint32_t n, uint32_t h, uint32_t w)
+{
+    return (uint64_t)n * cdu_ceil_div(h, 4) * cdu_ceil_div(w, 4);
 }
 
 static blocks blocks_of(const cdu_lowering *l, const cdu_layout *x, const cdu_layout *y, const cdu_choice *choice)
 {
     const cdu_device_info *device = cdu_lowering_device(l);
     uint32_t limit = cdu_smaller(device->vector_width, 16);
-    return choose_blocks(device, cdu_conv_vector_of(x, limit), cdu_conv_vector_of(y, limit), x->lanes, y->lanes, choice);
+    return choose_blocks(device, cdu_conv_vector_of(x, limit), cdu_conv_vector_of(y, limit), x->lanes, y->lanes,
+                         tiles_of(y->shape.n, y->shape.h, y->shape.w), choice);
 }
 
 /* Vectors from one place of the domain to the next: an odd number of vectors more, so that not all lie in one set of a cache. */
@@ -52,13 +74,14 @@ static uint64_t fused_bytes(const blocks *b, uint32_t tiles)
 
 static uint32_t fused_tiles(const blocks *b, const cdu_choice *choice)
 {
-    return choice->setting[TILES] ? choice->setting[TILES] : b->np >= 12 ? b->np : 12;
+    return choice->setting[TILES] ? choice->setting[TILES] : cdu_ceil_div(12, b->np) * b->np;
 }
 
-static bool takes_fused(const cdu_device_info *device, const blocks *b, const cdu_choice *choice)
+static bool takes_fused(const cdu_device_info *device, const blocks *b, uint64_t tiles, const cdu_choice *choice)
 {
     if (choice->setting[FUSED]) return choice->setting[FUSED] == TOGETHER;
     uint64_t weights = 4ull * PLACES * b->in_blocks * b->ib * b->out_blocks * b->nv * b->vw;
+    if (tiles <= FEW_TILES && weights > CHUNK_BYTES) return false;
     uint64_t bytes = fused_bytes(b, fused_tiles(b, choice));
     return weights <= WEIGHTS_AGAIN && bytes <= device->local_bytes;    /* PoCL says what the level-2 cache holds */
 }
@@ -290,7 +313,7 @@ static cdu_status winograd_sum(cdu_lowering *l, const cdu_node *node, const char
     s.tiles_x = cdu_ceil_div(s.y.shape.w, 4);
     s.tiles_y = cdu_ceil_div(s.y.shape.h, 4);
     s.u_step = padded(s.b.in_blocks * s.b.ib * s.b.nv);
-    if (!takes_fused(cdu_lowering_device(l), &s.b, choice)) return append_separate(&s, choice, error);
+    if (!takes_fused(cdu_lowering_device(l), &s.b, tiles_of(s.y.shape.n, s.y.shape.h, s.y.shape.w), choice)) return append_separate(&s, choice, error);
     s.bias_at = (uint64_t)PLACES * s.u_step * s.b.vw * s.b.out_blocks;
     CDU_TRY(cdu_lower_scratch(l, "transformed weights", s.bias_at + 3ull * s.y.lanes, &s.packed, error));
     CDU_TRY(append_pack(&s, 0, s.b.out_blocks, error));
@@ -481,11 +504,11 @@ static bool fits(const cdu_device_info *device, const cdu_conv_problem *p, const
     uint32_t limit = cdu_smaller(device->vector_width, 16), ib = limit, vw = limit;
     while (ib > 4 && p->in_lanes % ib) ib /= 2;
     while (vw > 4 && p->out_lanes % vw) vw /= 2;
-    blocks b = choose_blocks(device, ib, vw, p->in_lanes, p->out_lanes, choice);
+    blocks b = choose_blocks(device, ib, vw, p->in_lanes, p->out_lanes, tiles_of(p->n, p->h, p->w), choice);
     if (b.np > 24 || choice->setting[FUSED] > TOGETHER || (choice->setting[CHUNK] && choice->setting[CHUNK] < 64)) return false;
     if (p->pass == CDU_CONV_GRADIENT) return choice->setting[FUSED] != TOGETHER || gradient_tiles(device, &b, choice);
     uint32_t tiles = fused_tiles(&b, choice);
-    if (tiles % b.np) return false;
+    if (choice->setting[FUSED] != SEPARATE && tiles % b.np) return false;
     return choice->setting[FUSED] != TOGETHER || fused_bytes(&b, tiles) <= device->local_bytes;
 }
 
@@ -499,7 +522,7 @@ static uint32_t candidates(const cdu_device_info *device, const cdu_conv_problem
 {
     static const uint32_t settings[][CDU_SETTINGS] = {
         {0}, {SEPARATE}, {TOGETHER}, {TOGETHER, 24}, {0, 0, 6}, {0, 0, 12}, {TOGETHER, 12, 6}, {TOGETHER, 24, 8}, {TOGETHER, 16, 8},
-        {SEPARATE, 0, 0, 1024}, {SEPARATE, 0, 0, 2048}, {SEPARATE, 0, 0, 8192}};
+        {SEPARATE, 0, 8}, {SEPARATE, 0, 16}, {SEPARATE, 0, 0, 1024}, {SEPARATE, 0, 0, 2048}, {SEPARATE, 0, 0, 8192}};
     uint32_t count = 0;
     for (size_t i = 0; i < sizeof settings / sizeof *settings && count < limit; i++) {
         cdu_choice choice = {.variant = "winograd"};
