@@ -28,6 +28,7 @@ static const command commands[] = {
     {"record", "all of that into a file by vendor, device, driver and day", bench_cmd_record},
     {"results", "all that was recorded, by vendor", bench_cmd_results},
     {"tune", "finds the fastest convolutions for a device and writes a tune pack", bench_cmd_tune},
+    {"scale", "under mpiexec: sums over ranks, and how much of them a step hides", bench_cmd_scale},
     {"serve", "one measurement for each line of input, for programs that measure in turn", bench_cmd_serve},
 };
 enum { COMMANDS = sizeof commands / sizeof commands[0] };

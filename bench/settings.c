@@ -26,6 +26,8 @@ cdu_status bench_settings_parse(bench_settings *s, unsigned takes, const char *r
          .help = "in this process, with the caches as they are; otherwise in processes of their own"}},
         {BENCH_TAKES_RESULTS, {.name = "results", .type = CDU_OPTION_TEXT, .value = &s->results, .argument = "DIR", .fallback = "bench/results",
          .help = "folder of recorded results"}},
+        {BENCH_TAKES_SLEEP, {.name = "sleep", .type = CDU_OPTION_FLOAT, .value = &s->sleep, .argument = "MS", .fallback = "500",
+         .least = 0, .most = 60000, .help = "milliseconds for which the device without kernels sleeps in a step"}},
         {BENCH_TAKES_PEERS, {.name = "peers", .type = CDU_OPTION_TEXT, .value = &s->peers, .argument = "DIR", .fallback = "bench/peers",
          .help = "folder of the peers' scripts"}},
         {BENCH_TAKES_PEERS, {.name = "python", .type = CDU_OPTION_TEXT, .value = &s->python, .argument = "PROGRAM",

@@ -8,6 +8,7 @@
 typedef struct {
     const char *device, *only, *case_name, *results, *peers, *python;
     uint64_t repeats, size, batch, width;
+    double sleep;
     bool exact, layers, here, python_given;
     bench_form form;
 } bench_settings;
@@ -22,7 +23,8 @@ enum {
     BENCH_TAKES_HERE = 32,      /* --here */
     BENCH_TAKES_RESULTS = 64,   /* --results */
     BENCH_TAKES_PEERS = 128,    /* --peers --python */
-    BENCH_TAKES_ONLY = 256      /* --only */
+    BENCH_TAKES_ONLY = 256,     /* --only */
+    BENCH_TAKES_SLEEP = 512     /* --sleep */
 };
 
 /* Parses a command line; `repeats` is that option's default. *done: help was printed. */

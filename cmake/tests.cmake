@@ -154,6 +154,12 @@ if(CDUNET_MPI AND MPIEXEC AND CDUNET_OPENCL)
     set_property(TEST dist.${test} PROPERTY RESOURCE_LOCK pocl-dist)
   endforeach()
 endif()
+if(CDUNET_MPI AND MPIEXEC AND NOT CDUNET_SANITIZE)
+  add_library(leave MODULE tests/dist/main_leave.c)
+  set(CAMPAIGN /usr/bin/python3 ${CMAKE_SOURCE_DIR}/tests/dist/campaign.py ${MPIEXEC} $<TARGET_FILE:cdunet-program> $<TARGET_FILE:leave>)
+  cdunet_add_test(dist.campaign COMMAND ${CAMPAIGN} TIMEOUT 600 PROCESSORS 2)
+  cdunet_add_test(dist.campaign-whole COMMAND ${CAMPAIGN} --deaths 120 --stalls 60 CONFIGURATIONS check TIMEOUT 5400 PROCESSORS 2)
+endif()
 include(cmake/tests_house.cmake)
 
 # which rank takes which device
