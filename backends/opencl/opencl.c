@@ -32,6 +32,7 @@ static void close_device(cdu_device *device)
         if (device->ticket_event[i]) cl->clReleaseEvent(device->ticket_event[i]);
     if (device->ticket_memory) cl->clReleaseMemObject(device->ticket_memory);
     if (device->queue) cl->clReleaseCommandQueue(device->queue);
+    if (device->side) cl->clReleaseCommandQueue(device->side);
     if (device->context) cl->clReleaseContext(device->context);
     free(device);
 }
@@ -115,7 +116,7 @@ static void buffer_destroy(cdu_buffer *buffer)
     if (!buffer) return;
     cdu_device *device = buffer->device;
     if (buffer->mapped) {
-        device->cl->clEnqueueUnmapMemObject(device->queue, buffer->memory, buffer->mapped, 0, NULL, NULL);
+        device->cl->clEnqueueUnmapMemObject(buffer->mapped_by, buffer->memory, buffer->mapped, 0, NULL, NULL);
         device->cl->clFinish(device->queue);
     }
     if (buffer->memory) {
@@ -166,6 +167,16 @@ static cdu_status buffer_create(cdu_device *device, uint64_t bytes, cdu_memory k
     return CDU_OK;
 }
 
+/* The queue is in order: in it a buffer would wait for work that does not concern it. */
+static cl_command_queue mapping_queue(cdu_device *device)
+{
+    uint32_t slot = device->last % CDU_OPENCL_SLOTS;
+    cl_int code;
+    if (!device->ticket_event[slot] || device->ticket_of[slot] != device->last) return device->queue;
+    if (!device->side) device->side = device->cl->clCreateCommandQueue(device->context, device->id, 0, &code);
+    return device->side ? device->side : device->queue;
+}
+
 static cdu_status buffer_map(cdu_buffer *buffer, uint64_t offset, uint64_t bytes, uint32_t access, void **out, cdu_error *error)
 {
     cdu_device *device = buffer->device;
@@ -177,8 +188,9 @@ static cdu_status buffer_map(cdu_buffer *buffer, uint64_t offset, uint64_t bytes
                         (unsigned long long)offset, (unsigned long long)(offset + bytes), (unsigned long long)buffer->bytes);
     cl_map_flags flags = (access & CDU_READ ? CL_MAP_READ : 0) | (access & CDU_WRITE ? CL_MAP_WRITE : 0);
     cl_int code;
+    buffer->mapped_by = mapping_queue(device);
     buffer->mapped =
-        device->cl->clEnqueueMapBuffer(device->queue, buffer->memory, CL_TRUE, flags, offset, bytes, 0, NULL, NULL, &code);
+        device->cl->clEnqueueMapBuffer(buffer->mapped_by, buffer->memory, CL_TRUE, flags, offset, bytes, 0, NULL, NULL, &code);
     if (!buffer->mapped || code != CL_SUCCESS) {
         buffer->mapped = NULL;
         return CDU_CL_FAIL(error, device, code, "mapping a buffer");
@@ -193,8 +205,9 @@ static cdu_status buffer_unmap(cdu_buffer *buffer, cdu_error *error)
     if (!buffer->mapped) return cdu_fail(error, CDU_FAILED, "%s: a buffer is unmapped that is not mapped", device->info.name);
     void *mapped = buffer->mapped;
     buffer->mapped = NULL;
-    CDU_CL(device, device->cl->clEnqueueUnmapMemObject(device->queue, buffer->memory, mapped, 0, NULL, NULL), error,
+    CDU_CL(device, device->cl->clEnqueueUnmapMemObject(buffer->mapped_by, buffer->memory, mapped, 0, NULL, NULL), error,
            "unmapping a buffer");
+    if (buffer->mapped_by != device->queue) CDU_CL(device, device->cl->clFinish(buffer->mapped_by), error, "unmapping a buffer");
     return CDU_OK; /* the queue is in order: what comes next sees it */
 }
 

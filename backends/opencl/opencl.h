@@ -30,6 +30,7 @@ struct cdu_device {
     cl_device_id id;
     cl_context context;
     cl_command_queue queue;                     /* in order: barrier bits ask for nothing more */
+    cl_command_queue side;                      /* made at the first need: maps what nothing uses while the other one works */
     cdu_device_info info;
     bool timed;
     bool oclgrind;                              /* its compiler takes one kernel at a time */
@@ -51,6 +52,7 @@ struct cdu_buffer {
     uint64_t reserved;
     cdu_memory kind;
     void *mapped;
+    cl_command_queue mapped_by;
 };
 
 struct cdu_kernel {
