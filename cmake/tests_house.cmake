@@ -23,7 +23,7 @@ if(CDUNET_VULKAN AND PYTHON)
     $<TARGET_FILE:cdunet-program> devices TIMEOUT 600)
   if(TARGET test_ops)
     cdunet_add_test(vulkan.validation-operators COMMAND ${VALIDATION} ${CMAKE_BINARY_DIR}/validation-operators.log
-      ${HOUSE}/vulkan_fault.py $<TARGET_FILE:test_ops> --jobs 1 --filter "operators/are_exact*" TIMEOUT 600)
+      ${HOUSE}/vulkan_fault.py $<TARGET_FILE:test_ops> --jobs 1 --filter "operators/are_exact*" TIMEOUT 1200)
   endif()
   cdunet_add_test(drivers.lying COMMAND bash ${HOUSE}/lying_driver.sh $<TARGET_FILE:cdunet-program> ${CMAKE_BINARY_DIR}/lying
     CONFIGURATIONS check)
