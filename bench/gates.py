@@ -287,7 +287,7 @@ def everything(arguments):
         return own + ["network", folder, os.path.join(arguments.folder, name), *more] + passed_on
     one_assay, all_assays = set_of("he", 2 * arguments.cases, "he"), set_of("slides", arguments.cases, "all")
     gates = [network_of(one_assay, "width8", "--width", "8"), own + ["colour", all_assays, "--results", arguments.results],
-             network_of(set_of("haematoxylin", arguments.cases, "all", "--haematoxylin"), "bare8", "--all"),
+             network_of(set_of("haematoxylin", arguments.cases, "all", "--haematoxylin"), "bare8", "--all", "--steps", str(2 * arguments.steps + 100)),
              network_of(one_assay, "width16", "--width", "16")]
     return all([subprocess.run(gate, check=False).returncode == 0 for gate in gates])
 
