@@ -5,6 +5,7 @@
 #if SUBGROUP
 #extension GL_KHR_shader_subgroup_ballot : require
 #define SPREAD(x, item) subgroupBroadcast(x, item)
+#define SUBGROUP_ITEM gl_SubgroupInvocationID /* need not follow from the place in the group */
 #endif
 #undef VW
 #define VW 4

@@ -23,9 +23,16 @@ static uint32_t tiles_of(const cdu_conv_problem *p)
     return cdu_ceil_div(p->w, 4) * cdu_ceil_div(p->h, 4);
 }
 
+/* One size of subgroup, so that a group of that many items is one. */
+static bool can_spread(const cdu_device_info *device)
+{
+    return device->kind == CDU_CPU && device->features & CDU_HAS_BROADCAST && device->subgroup_min >= 4 &&
+           device->subgroup_min == device->subgroup_max;
+}
+
 static shape_of_work choose(const cdu_device_info *device, const cdu_conv_problem *p, const cdu_choice *choice)
 {
-    bool processor = device->kind == CDU_CPU, spread = processor && device->features & CDU_HAS_BROADCAST && device->subgroup_min >= 4;
+    bool processor = device->kind == CDU_CPU, spread = can_spread(device);
     shape_of_work s = {.form = !processor ? SCALARS : spread ? SPREAD : LANES4, .np = cdu_conv_few_registers(device) ? 2 : 4, .nv = 4};
     if (choice->setting[FORM]) s.form = choice->setting[FORM];
     if (s.form == SPREAD) s.np = 8, s.nv = 8;
@@ -179,7 +186,7 @@ static bool fits(const cdu_device_info *device, const cdu_conv_problem *p, const
     if (p->pass != CDU_CONV_SUM || p->side != 3 || p->stride != 1 || p->parities != 1 || p->in_lanes % 4 || p->out_lanes % 4 || p->in_lanes < 8)
         return false;
     if (setting[FORM] > SPREAD || setting[TILES] > 16 || !one_of(setting[VECTORS], 1, 8)) return false;
-    if (setting[FORM] == SPREAD && !(device->features & CDU_HAS_BROADCAST && device->kind == CDU_CPU)) return false;
+    if (setting[FORM] == SPREAD && !can_spread(device)) return false;
     shape_of_work s = choose(device, p, choice);
     if (setting[VECTORS] && s.nv != setting[VECTORS]) return false;
     return s.slots > 0 && 4ull * PLACES * p->in_lanes * p->out_lanes + 12ull * p->out_lanes <= device->largest_binding;
