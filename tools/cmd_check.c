@@ -79,6 +79,14 @@ static cdu_status middle_resolution(job *j, double *middle)
     return CDU_OK;
 }
 
+/* A mask of 0 and 255, as many programs write them: 255 is left out here, so nothing but the first class is left. */
+static bool is_black_and_white(const checked_slide *slide)
+{
+    bool others = false;
+    for (size_t c = 1; c < CDU_CLASS_LIMIT; c++) others = others || slide->area[c] > 0;
+    return slide->format && !strcmp(slide->format, "label map") && slide->excluded > 0 && !others;
+}
+
 static cdu_status warn_of_slide(job *j, size_t i, double middle)
 {
     const checked_slide *slide = &j->slides[i];
@@ -96,6 +104,8 @@ static cdu_status warn_of_slide(job *j, size_t i, double middle)
         CDU_TRY(warn(j, "%s:%zu: %zu of %zu annotations lie off the slide %s of %lld x %lld pixels; do they belong to it?", which->annotation,
                      slide->outside_line, slide->outside, slide->annotations, short_name(which->slide), (long long)slide->info.width,
                      (long long)slide->info.height));
+    if (is_black_and_white(slide))
+        CDU_TRY(warn(j, "%s: has 0 and 255 alone, and 255 is left out: write the number of the class instead of 255", which->annotation));
     if (slide->format && !slide->annotations && strcmp(slide->format, "label map") != 0)
         CDU_TRY(warn(j, "%s: holds no annotation that covers anything", which->annotation));
     return CDU_OK;

@@ -220,6 +220,17 @@ Test(study_commands, check_tells_planted_faults_and_goes_on)
     cr_assert(has(output, "cannot be used") && has(output, "warning: ") && has(output, "p/check.png"), "%s", output);
 }
 
+Test(study_commands, check_tells_a_mask_of_0_and_255)
+{
+    cr_assert_eq(run("python3 -c \"import struct, zlib; chunk = lambda k, d: struct.pack('>I', len(d)) + k + d + struct.pack('>I', zlib.crc32(k + d)); "
+                     "open('mask.png', 'wb').write(b'\\x89PNG\\r\\n\\x1a\\n' + chunk(b'IHDR', struct.pack('>IIBBBBB', 512, 512, 8, 0, 0, 0, 0)) + "
+                     "chunk(b'IDAT', zlib.compress((b'\\0' + b'\\0' * 256 + b'\\xff' * 256) * 512)) + chunk(b'IEND', b''))\" && "
+                     "sed -i 's/annotations.case01-he.geojson/..\\/mask.png/' p/slides.csv"), 0, "%s", complaint);
+    json_t *found = check_json("p/study.yaml", 0);
+    cr_assert(warns(found, "mask.png: has 0 and 255 alone"));
+    json_decref(found);
+}
+
 /* ---- guesses ---- */
 
 Test(init_guess, names)
