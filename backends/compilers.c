@@ -234,8 +234,19 @@ static cdu_status compile(const cdu_gpu *gpu, const cdu_compile_request *r, cdu_
     return status;
 }
 
+/* A kernel that never ends, or a compiler that does not, must not outlive the process that asked. */
+static void *end_with_the_other_side(void *argument)
+{
+    struct pollfd one = {.fd = *(const int *)argument, .events = POLLRDHUP};
+    while (poll(&one, 1, -1) < 0 || !(one.revents & (POLLRDHUP | POLLHUP | POLLERR))) {}
+    kill(getpid(), SIGKILL);        /* it has nothing to save, and may not come back from the driver */
+    return NULL;
+}
+
 void cdu_compilers_serve(int socket)
 {
+    pthread_t watch;
+    if (pthread_create(&watch, NULL, end_with_the_other_side, &socket)) return;
     cdu_compile_request r;
     cdu_gpu gpu;
     cdu_error error = {0};
