@@ -7,11 +7,11 @@ if(PYTHON)
 endif()
 if(CDUNET_TESTS_WHOLE)
   cdunet_add_test(house.installed COMMAND bash ${HOUSE}/installed.sh ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR} TIMEOUT 300)
-  cdunet_add_test(house.clang COMMAND bash ${HOUSE}/again.sh ${CMAKE_SOURCE_DIR} clang "base|dist" TIMEOUT 900 PROCESSORS 2)
+  cdunet_add_test(house.clang COMMAND bash ${HOUSE}/again.sh ${CMAKE_SOURCE_DIR} clang "^(base|dist[.](solo|mpi|mpi-stall))$" TIMEOUT 900 PROCESSORS 2)
   cdunet_add_test(house.bare COMMAND bash ${HOUSE}/again.sh ${CMAKE_SOURCE_DIR} bare
-    "^(base|graph|ops|model|slide|study|report|phantom|tools|dist.*|fuzz_.*)$" TIMEOUT 900 PROCESSORS 2)
+    "^(base|graph|ops|model|slide|study|report|phantom|tools|dist[.](solo|mpi|mpi-stall)|fuzz_.*)$" TIMEOUT 900 PROCESSORS 2)
   cdunet_add_test(house.sanitizers COMMAND bash ${HOUSE}/again.sh ${CMAKE_SOURCE_DIR} sanitizers
-    "^(base|graph|model|slide|study|report|tools|dist.*|fuzz_.*)$" TIMEOUT 1200 PROCESSORS 2)
+    "^(base|graph|model|slide|study|report|tools|dist[.](solo|mpi|mpi-stall)|fuzz_.*)$" TIMEOUT 1200 PROCESSORS 2)
   cdunet_add_test(house.sanitizers-whole COMMAND bash ${HOUSE}/again.sh ${CMAKE_SOURCE_DIR} sanitizers "." CONFIGURATIONS check
     TIMEOUT 3600 PROCESSORS 2)
 endif()
