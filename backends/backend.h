@@ -104,6 +104,13 @@ cdu_status cdu_gpu_list(cdu_device_row **out, uint32_t *count, char *missing, si
 cdu_status cdu_gpu_open(const char *name, bool timed, bool untested, cdu_gpu *out, cdu_error *error);
 void cdu_gpu_close(cdu_gpu *gpu);
 
+/* How long a wait sleeps at once where there is nothing else to look at. */
+static const uint64_t CDU_WAIT_NANOSECONDS = 10000000000u;
+/* Until the ticket's segment is done; CDU_TRY_AGAIN where the device was lost. */
+cdu_status cdu_gpu_wait(const cdu_gpu *gpu, cdu_ticket ticket, cdu_error *error);
+/* One step as a list of its own, waited for. */
+cdu_status cdu_gpu_run_step(const cdu_gpu *gpu, const cdu_step *step, cdu_error *error);
+
 /* One of several processes that take a device each. machine: equal where two see the same cards; host: what people call it. list: the
  * devices it was told, with commas between: one for all ranks, one for each, or one for each on its machine; "auto" may be among them
  * (null: is it). rows: the devices that it sees. */

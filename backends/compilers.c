@@ -3,7 +3,6 @@
 #define _GNU_SOURCE
 #include "backends/backend.h"
 
-#include <dlfcn.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -16,6 +15,7 @@
 #include <unistd.h>
 
 #include "backends/cache.h"
+#include "backends/host.h"
 #include "cdunet/log.h"
 #include "core/base/debug.h"
 #include "core/base/file.h"
@@ -25,7 +25,6 @@
 
 enum { PROCESSES = 32, WORTH_A_PROCESS = 4, SHARE_OF_FREE = 8, LONGEST_MS = 120000 };
 static const char program[] = "cdunet-compile", kind[] = "compiled";
-static const uint64_t WAIT_NANOSECONDS = 1000000000u;
 extern char **environ;
 
 typedef struct { pid_t pid; int socket; bool busy, dead; } process;
@@ -59,27 +58,17 @@ static bool is_known(const cdu_device_info *device, const cdu_compile_request *r
 
 /* ---- processes ---- */
 
-static bool executable(char path[CDU_PATH_LIMIT], const char *beside, const char *folder)
+static bool take_program(const char *found, void *path)
 {
-    const char *slash = strrchr(beside, '/');
-    int used = slash ? snprintf(path, CDU_PATH_LIMIT, "%.*s/%s%s", (int)(slash - beside), beside, folder, program) : 0;
-    return used > 0 && used < CDU_PATH_LIMIT && !access(path, X_OK);
+    return snprintf(path, CDU_PATH_LIMIT, "%s", found) < CDU_PATH_LIMIT && !access(found, X_OK);
 }
 
 /* CDUNET_COMPILE names it, or "off"; else it is looked for beside this code and where an installation of it lies. */
 static bool find_program(char path[CDU_PATH_LIMIT])
 {
-    static const char *const folders[] = {"", "../", "../libexec/cdunet/", "../../libexec/cdunet/"};
+    static const char *const folders[] = {"", "../", "../libexec/cdunet/", "../../libexec/cdunet/", NULL};
     const char *given = getenv("CDUNET_COMPILE");
-    if (given && *given) return snprintf(path, CDU_PATH_LIMIT, "%s", given) < CDU_PATH_LIMIT && !access(path, X_OK);
-    char self[CDU_PATH_LIMIT] = "";
-    ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
-    if (length > 0) self[length] = 0;
-    Dl_info here = {0};
-    const char *library = dladdr((const void *)program, &here) && here.dli_fname ? here.dli_fname : "";
-    for (size_t f = 0; f < sizeof folders / sizeof *folders; f++)
-        if (executable(path, library, folders[f]) || executable(path, self, folders[f])) return true;
-    return false;
+    return given && *given ? take_program(given, path) : cdu_host_beside(program, folders, take_program, path);
 }
 
 static bool start(process *p, const char *path)
@@ -209,15 +198,7 @@ static cdu_status run_once(const cdu_gpu *gpu, const cdu_compile_request *r, cdu
         CDU_TRY(gpu->backend->buffer_create(gpu->device, r->size[b], CDU_MEM_DEVICE, &buffers[b], error));
         step.bind[b] = (cdu_binding){.buffer = buffers[b], .bytes = r->size[b], .access = r->access[b]};
     }
-    cdu_list *list;
-    cdu_ticket ticket;
-    cdu_progress progress = CDU_RUNNING;
-    CDU_TRY(gpu->backend->list_create(gpu->device, &step, 1, NULL, &list, error));
-    cdu_status status = gpu->backend->submit(list, 0, CDU_COMPUTE, NULL, 0, &ticket, error);
-    while (status == CDU_OK && progress == CDU_RUNNING)
-        status = gpu->backend->wait(gpu->device, ticket, WAIT_NANOSECONDS, &progress, error);
-    gpu->backend->list_destroy(list);
-    return status == CDU_OK && progress == CDU_LOST ? cdu_fail(error, CDU_TRY_AGAIN, "the device was lost") : status;
+    return cdu_gpu_run_step(gpu, &step, error);
 }
 
 static cdu_status compile(const cdu_gpu *gpu, const cdu_compile_request *r, cdu_error *error)

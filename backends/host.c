@@ -10,46 +10,44 @@
 #include <time.h>
 #include <unistd.h>
 
-/* A library beside `program`, or in the lib folder beside its folder: where an installation puts its own. */
-static void *open_beside(const char *program, const char *name)
+static bool beside(const char *file, const char *name, const char *const *folders, bool (*take)(const char *, void *), void *context)
 {
-    static const char *const folders[] = {
-        "", "../", "../lib/", "../lib64/", "../lib/x86_64-linux-gnu/", "../lib/aarch64-linux-gnu/"};
-    const char *slash = strrchr(program, '/');
-    if (!slash) return NULL;
-    for (size_t i = 0; i < sizeof folders / sizeof folders[0]; i++) {
+    const char *slash = strrchr(file, '/');
+    for (size_t i = 0; slash && folders[i]; i++) {
         char path[5000];
-        if (snprintf(path, sizeof path, "%.*s/%s%s", (int)(slash - program), program, folders[i], name) >= (int)sizeof path)
-            continue;
-        if (access(path, R_OK)) continue;
-        void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-        if (library) return library;
+        int used = snprintf(path, sizeof path, "%.*s/%s%s", (int)(slash - file), file, folders[i], name);
+        if (used < (int)sizeof path && !access(path, R_OK) && take(path, context)) return true;
     }
-    return NULL;
+    return false;
 }
 
-/* The same beside the library that this code is in, or beside the program (whose dladdr name is but its argv[0]). */
-static void *open_own(const char *name)
+/* The program is looked at too, since in one that is linked whole, dladdr's name is but its argv[0]. */
+bool cdu_host_beside(const char *name, const char *const *folders, bool (*take)(const char *path, void *context), void *context)
 {
     Dl_info here;
     char program[4096];
-    void *library = NULL;
-    if (dladdr((void *)(uintptr_t)&cdu_library_open, &here) && here.dli_fname) library = open_beside(here.dli_fname, name);
-    if (library) return library;
+    if (dladdr((void *)(uintptr_t)&cdu_library_open, &here) && here.dli_fname && beside(here.dli_fname, name, folders, take, context))
+        return true;
     ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
-    if (length <= 0) return NULL;
+    if (length <= 0) return false;
     program[length] = 0;
-    return open_beside(program, name);
+    return beside(program, name, folders, take, context);
+}
+
+static bool open_at(const char *path, void *library)
+{
+    return (*(void **)library = dlopen(path, RTLD_NOW | RTLD_LOCAL)) != NULL;
 }
 
 cdu_status cdu_library_open(const char *const *names, const char *variable, const char *advice, void **out, cdu_error *error)
 {
+    static const char *const folders[] = {"", "../", "../lib/", "../lib64/", "../lib/x86_64-linux-gnu/", "../lib/aarch64-linux-gnu/", NULL};
     const char *one[2] = {getenv(variable), NULL};
     if (one[0] && *one[0]) names = one;
     char tried[256] = "", why[256] = "";
     for (size_t i = 0; names[i]; i++) {
         *out = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
-        if (!*out && !strncmp(names[i], "libcdunet", 9)) *out = open_own(names[i]);
+        if (!*out && !strncmp(names[i], "libcdunet", 9)) cdu_host_beside(names[i], folders, open_at, out);
         if (*out) return CDU_OK;
         const char *reason = dlerror();
         if (!i) snprintf(why, sizeof why, "%s", reason ? reason : "no reason given");

@@ -116,3 +116,21 @@ void cdu_gpu_close(cdu_gpu *gpu)
     if (gpu->device) gpu->backend->close(gpu->device);
     gpu->device = NULL;
 }
+
+cdu_status cdu_gpu_wait(const cdu_gpu *gpu, cdu_ticket ticket, cdu_error *error)
+{
+    cdu_progress progress = CDU_RUNNING;
+    while (progress == CDU_RUNNING) CDU_TRY(gpu->backend->wait(gpu->device, ticket, CDU_WAIT_NANOSECONDS, &progress, error));
+    return progress == CDU_LOST ? cdu_fail(error, CDU_TRY_AGAIN, "%s: the device was lost", gpu->id) : CDU_OK;
+}
+
+cdu_status cdu_gpu_run_step(const cdu_gpu *gpu, const cdu_step *step, cdu_error *error)
+{
+    cdu_list *list;
+    cdu_ticket ticket;
+    CDU_TRY(gpu->backend->list_create(gpu->device, step, 1, NULL, &list, error));
+    cdu_status status = gpu->backend->submit(list, 0, CDU_COMPUTE, NULL, 0, &ticket, error);
+    if (status == CDU_OK) status = cdu_gpu_wait(gpu, ticket, error);
+    gpu->backend->list_destroy(list);
+    return status;
+}

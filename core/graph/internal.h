@@ -129,8 +129,6 @@ struct cdu_program {
     bool quiet;
 };
 
-static const uint64_t CDU_WAIT_NANOSECONDS = 10000000000u;
-
 /* Lowers the whole graph; the result owns its arrays, cdu_lowering_free releases them. */
 cdu_status cdu_lowering_run(cdu_lowering *l, cdu_error *error);
 void cdu_lowering_free(cdu_lowering *l);

@@ -374,18 +374,8 @@ cdu_status cdu_program_verdict(cdu_program *p, bool *updated, cdu_error *error)
 /* One copy on the device, waited for: for arenas in memory that the host does not see. */
 static cdu_status copy_now(cdu_program *p, cdu_binding from, cdu_binding to, cdu_error *error)
 {
-    const cdu_backend *backend = p->gpu->backend;
     cdu_step step = {.kind = CDU_STEP_COPY, .bind = {from, to}, .bindings = 2, .label = "transfer", .bytes = 2.0 * (double)from.bytes};
-    cdu_list *list;
-    CDU_TRY(backend->list_create(p->gpu->device, &step, 1, NULL, &list, error));
-    cdu_ticket ticket;
-    cdu_progress progress = CDU_RUNNING;
-    cdu_status status = backend->submit(list, 0, CDU_COMPUTE, NULL, 0, &ticket, error);
-    while (status == CDU_OK && progress == CDU_RUNNING)
-        status = backend->wait(p->gpu->device, ticket, CDU_WAIT_NANOSECONDS, &progress, error);
-    if (status == CDU_OK && progress == CDU_LOST) status = cdu_fail(error, CDU_TRY_AGAIN, "%s: the device was lost", p->gpu->id);
-    backend->list_destroy(list);
-    return status;
+    return cdu_gpu_run_step(p->gpu, &step, error);
 }
 
 static cdu_status stage(cdu_program *p, cdu_buffer *staging, cdu_buffer *buffer, uint64_t offset, uint64_t bytes, char *host,

@@ -17,12 +17,7 @@ cdu_status cdu_program_submit(cdu_program *p, const void *patch, uint32_t bytes,
 
 cdu_status cdu_program_wait(cdu_program *p, cdu_error *error)
 {
-    cdu_progress progress = CDU_RUNNING;
-    while (p->ticket && progress == CDU_RUNNING) {
-        CDU_TRY(p->gpu->backend->wait(p->gpu->device, p->ticket, CDU_WAIT_NANOSECONDS, &progress, error));
-        if (progress == CDU_LOST) return cdu_fail(error, CDU_TRY_AGAIN, "%s: the device was lost", p->gpu->id);
-    }
-    return CDU_OK;
+    return p->ticket ? cdu_gpu_wait(p->gpu, p->ticket, error) : CDU_OK;
 }
 
 cdu_status cdu_program_run(cdu_program *p, const void *patch, uint32_t bytes, cdu_error *error)
