@@ -63,26 +63,31 @@ static void block_groups(cdu_draft *draft, const cdu_device_info *device, const 
     else cdu_draft_groups(draft, b->out_blocks, b->in_blocks, 1, b->ib, b->vw * b->nv, 1);
 }
 
+void cdu_conv_use_weights(cdu_draft *draft, const cdu_conv_sum *sum, cdu_tensor packed, const cdu_layout *x, const cdu_layout *y)
+{
+    bool biased = sum->bias != CDU_NO_TENSOR, scaled = sum->scale != CDU_NO_TENSOR;
+    cdu_draft_define(draft, "BIASED", biased);
+    cdu_draft_define(draft, "SCALED", scaled);
+    cdu_draft_use(draft, sum->weight, CDU_READ, 0, 0);
+    cdu_draft_use(draft, packed, CDU_WRITE, 0, 0);
+    if (biased) cdu_draft_use(draft, sum->bias, CDU_READ, 0, 0);
+    if (scaled) {
+        cdu_draft_use(draft, sum->scale, CDU_READ, 0, 0);
+        cdu_draft_use(draft, sum->shift, CDU_READ, 0, 0);
+    }
+    cdu_conv_channel_params(draft, x, sum->window.in_step);
+    cdu_conv_channel_params(draft, y, sum->window.out_step);
+}
+
 cdu_status cdu_conv_append_pack(cdu_lowering *l, const cdu_node *node, const cdu_conv_sum *sum, const cdu_conv_blocks *b,
                                 const cdu_conv_packing *order, cdu_tensor *packed, cdu_error *error)
 {
     const cdu_layout x = *cdu_tensor_layout(l, sum->x), y = *cdu_tensor_layout(l, sum->y); /* copies: a new tensor moves all layouts */
     cdu_draft draft = cdu_draft_begin("conv.k", "conv_pack", node, "pack");
     cdu_conv_define(&draft, &(cdu_conv_window){.side = order->tap_side, .stride = 1}, b);
-    bool biased = sum->bias != CDU_NO_TENSOR, scaled = sum->scale != CDU_NO_TENSOR;
-    cdu_draft_define(&draft, "BIASED", biased);
-    cdu_draft_define(&draft, "SCALED", scaled);
     block_groups(&draft, cdu_lowering_device(l), b);
-    CDU_TRY(cdu_lower_scratch(l, "packed weights", order->weights + (biased ? 3ull * y.lanes : 0), packed, error));
-    cdu_draft_use(&draft, sum->weight, CDU_READ, 0, 0);
-    cdu_draft_use(&draft, *packed, CDU_WRITE, 0, 0);
-    if (biased) cdu_draft_use(&draft, sum->bias, CDU_READ, 0, 0);
-    if (scaled) {
-        cdu_draft_use(&draft, sum->scale, CDU_READ, 0, 0);
-        cdu_draft_use(&draft, sum->shift, CDU_READ, 0, 0);
-    }
-    cdu_conv_channel_params(&draft, &x, sum->window.in_step);
-    cdu_conv_channel_params(&draft, &y, sum->window.out_step);
+    CDU_TRY(cdu_lower_scratch(l, "packed weights", order->weights + (sum->bias != CDU_NO_TENSOR ? 3ull * y.lanes : 0), packed, error));
+    cdu_conv_use_weights(&draft, sum, *packed, &x, &y);
     CDU_CONV_WORDS(&draft, b->in_blocks, (uint32_t)order->block_step, (uint32_t)order->tap_step, (uint32_t)order->weights, y.lanes,
                    sum->window.rotated);
     draft.bytes = 4.0 * ((double)order->weights + (double)x.shape.c * y.shape.c * order->taps);

@@ -55,6 +55,8 @@ typedef struct { uint64_t block_step, tap_step, weights; uint32_t taps, tap_side
 cdu_conv_packing cdu_conv_packing_of(const cdu_conv_window *, const cdu_conv_blocks *);
 /* IB, VW, NV, K, STRIDE, PAD. */
 void cdu_conv_define(cdu_draft *, const cdu_conv_window *, const cdu_conv_blocks *);
+/* What a step takes that packs weights of a sum from x to y: BIASED, SCALED, the bindings, and cdu_conv_channel_params of both. */
+void cdu_conv_use_weights(cdu_draft *, const cdu_conv_sum *, cdu_tensor packed, const cdu_layout *x, const cdu_layout *y);
 /* Scratch for the packed weights, and the step that packs them. */
 cdu_status cdu_conv_append_pack(cdu_lowering *, const cdu_node *, const cdu_conv_sum *, const cdu_conv_blocks *, const cdu_conv_packing *,
                                 cdu_tensor *packed, cdu_error *);

@@ -177,23 +177,18 @@ static cdu_status gemm_gradient(cdu_lowering *l, const cdu_node *node, const cdu
     return cdu_conv_append_unpack(l, node, g, &b, &order, partial, c.slot_floats, slots, bias_parts, error);
 }
 
-static bool one_of(uint32_t value, uint32_t least, uint32_t most)
-{
-    return !value || (value >= least && value <= most && !(value & (value - 1)));
-}
-
 static bool fits(const cdu_device_info *device, const cdu_conv_problem *p, const cdu_choice *choice)
 {
     const uint32_t *setting = choice->setting;
-    if (setting[ROWS] > 16 || !one_of(setting[VECTORS], 1, 4) || !one_of(setting[COLUMNS], 4, ITEMS) || !one_of(setting[CHUNK], 1, 8))
+    if (setting[ROWS] > 16 || !cdu_setting_is_power(setting[VECTORS], 1, 4) || !cdu_setting_is_power(setting[COLUMNS], 4, ITEMS) || !cdu_setting_is_power(setting[CHUNK], 1, 8))
         return false;
     if (p->out_lanes % (4 * (setting[VECTORS] ? setting[VECTORS] : 1))) return false;
     if (p->pass == CDU_CONV_GRADIENT) {
         cutting c = choose_cutting(p, choice, 0, 1);
-        return p->out_lanes % (4 * c.nv) == 0 && c.tw % 4 == 0 && cutting_bytes(p->side, p->stride, &c) <= cdu_smaller(device->local_bytes, 32 << 10);
+        return c.tw % 4 == 0 && cutting_bytes(p->side, p->stride, &c) <= cdu_smaller(device->local_bytes, 32 << 10);
     }
     tiling t = choose_tiling(device, p, choice);
-    return p->out_lanes % (4 * t.nv) == 0 && tile_bytes(p->side, p->stride, &t) <= cdu_smaller(device->local_bytes, 32 << 10);
+    return tile_bytes(p->side, p->stride, &t) <= cdu_smaller(device->local_bytes, 32 << 10);
 }
 
 static bool preferred(const cdu_device_info *device, const cdu_conv_problem *problem)
@@ -205,13 +200,7 @@ static uint32_t candidates(const cdu_device_info *device, const cdu_conv_problem
 {
     static const uint32_t settings[][CDU_SETTINGS] = {
         {0}, {8, 2, 32}, {8, 2, 16}, {4, 2}, {4, 4}, {8, 1}, {16, 1}, {2, 4}, {4, 1}, {8, 2, 32, 2}, {4, 2, 32, 2}};
-    uint32_t count = 0;
-    for (size_t i = 0; i < sizeof settings / sizeof *settings && count < limit; i++) {
-        cdu_choice choice = {.variant = "gemm"};
-        memcpy(choice.setting, settings[i], sizeof choice.setting);
-        if (fits(device, problem, &choice)) out[count++] = choice;
-    }
-    return count;
+    return cdu_conv_candidates(&cdu_conv_gemm, device, problem, settings, sizeof settings / sizeof *settings, out, limit);
 }
 
 const cdu_conv_variant cdu_conv_gemm = {.name = "gemm", .setting = {"rows", "vectors", "columns", "chunk"}, .fits = fits,

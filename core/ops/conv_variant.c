@@ -155,3 +155,21 @@ cdu_status cdu_conv_append_gradient(cdu_lowering *l, const cdu_node *node, const
     cdu_lowering_mark(l, NULL, NULL);
     return status;
 }
+
+bool cdu_setting_is_power(uint32_t value, uint32_t least, uint32_t most)
+{
+    return !value || (value >= least && value <= most && !(value & (value - 1)));
+}
+
+uint32_t cdu_conv_candidates(const cdu_conv_variant *variant, const cdu_device_info *device, const cdu_conv_problem *problem,
+                             const uint32_t (*settings)[CDU_SETTINGS], size_t count, cdu_choice *out, uint32_t limit)
+{
+    uint32_t fitting = 0;
+    for (size_t i = 0; i < count && fitting < limit; i++) {
+        cdu_choice choice = {0};
+        snprintf(choice.variant, sizeof choice.variant, "%s", variant->name);
+        memcpy(choice.setting, settings[i], sizeof choice.setting);
+        if (variant->fits(device, problem, &choice)) out[fitting++] = choice;
+    }
+    return fitting;
+}

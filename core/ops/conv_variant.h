@@ -59,6 +59,12 @@ cdu_status cdu_conv_default(const cdu_device_info *, const cdu_conv_problem *, b
 /* The variant that will be taken for a problem, and its settings. CDU_USAGE where CDUNET_VARIANT names none. */
 cdu_status cdu_conv_choose(const cdu_lowering *, const cdu_conv_problem *, const cdu_conv_variant **, cdu_choice *, cdu_error *);
 
+/* For `candidates`: those of `count` settings that fit, in their order. */
+uint32_t cdu_conv_candidates(const cdu_conv_variant *, const cdu_device_info *, const cdu_conv_problem *,
+                             const uint32_t (*settings)[CDU_SETTINGS], size_t count, cdu_choice *out, uint32_t limit);
+/* For `fits`: left to the variant, or a power of 2 within these bounds. */
+bool cdu_setting_is_power(uint32_t value, uint32_t least, uint32_t most);
+
 /* For this thread's next lowerings, instead of CDUNET_VARIANT and tune packs: the choice, where it fits, else defaults; null: as before.
  * Whoever tunes compares the two. */
 void cdu_conv_force(const cdu_choice *);

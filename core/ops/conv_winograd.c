@@ -130,21 +130,10 @@ static cdu_status begin_moments(sum_steps *s, uint32_t rows, cdu_error *error)
 static cdu_status append_pack(const sum_steps *s, uint32_t first, uint32_t out_blocks, cdu_error *error)
 {
     cdu_draft draft = cdu_draft_begin("conv_winograd.k", "winograd_pack", s->node, "pack");
-    bool biased = s->sum->bias != CDU_NO_TENSOR, scaled = s->sum->scale != CDU_NO_TENSOR;
     define_blocks(&draft, &s->b);
-    cdu_draft_define(&draft, "BIASED", biased);
-    cdu_draft_define(&draft, "SCALED", scaled);
     cdu_draft_define(&draft, "STREAM", 1);
     cdu_draft_groups(&draft, out_blocks, s->b.in_blocks, 1, 1, 1, 1);
-    cdu_draft_use(&draft, s->sum->weight, CDU_READ, 0, 0);
-    cdu_draft_use(&draft, s->packed, CDU_WRITE, 0, 0);
-    if (biased) cdu_draft_use(&draft, s->sum->bias, CDU_READ, 0, 0);
-    if (scaled) {
-        cdu_draft_use(&draft, s->sum->scale, CDU_READ, 0, 0);
-        cdu_draft_use(&draft, s->sum->shift, CDU_READ, 0, 0);
-    }
-    cdu_conv_channel_params(&draft, &s->x, s->sum->window.in_step);
-    cdu_conv_channel_params(&draft, &s->y, s->sum->window.out_step);
+    cdu_conv_use_weights(&draft, s->sum, s->packed, &s->x, &s->y);
     CDU_CONV_WORDS(&draft, s->b.in_blocks, s->u_step, (uint32_t)s->bias_at, s->y.lanes, s->sum->window.rotated, first);
     draft.bytes = 4.0 * (9 + PLACES) * s->x.lanes * out_blocks * s->b.nv * s->b.vw;
     return cdu_append(s->l, &draft, error);
@@ -523,13 +512,7 @@ static uint32_t candidates(const cdu_device_info *device, const cdu_conv_problem
     static const uint32_t settings[][CDU_SETTINGS] = {
         {0}, {SEPARATE}, {TOGETHER}, {TOGETHER, 24}, {0, 0, 6}, {0, 0, 12}, {TOGETHER, 12, 6}, {TOGETHER, 24, 8}, {TOGETHER, 16, 8},
         {SEPARATE, 0, 8}, {SEPARATE, 0, 16}, {SEPARATE, 0, 0, 1024}, {SEPARATE, 0, 0, 2048}, {SEPARATE, 0, 0, 8192}};
-    uint32_t count = 0;
-    for (size_t i = 0; i < sizeof settings / sizeof *settings && count < limit; i++) {
-        cdu_choice choice = {.variant = "winograd"};
-        memcpy(choice.setting, settings[i], sizeof choice.setting);
-        if (fits(device, problem, &choice)) out[count++] = choice;
-    }
-    return count;
+    return cdu_conv_candidates(&cdu_conv_winograd, device, problem, settings, sizeof settings / sizeof *settings, out, limit);
 }
 
 const cdu_conv_variant cdu_conv_winograd = {.name = "winograd", .approximate = true, .normalizes = true, .setting = {"fused", "tiles", "rows", "chunk"}, .fits = fits,

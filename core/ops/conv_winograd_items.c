@@ -67,22 +67,11 @@ typedef struct {
 static cdu_status append_pack(steps *s, cdu_error *error)
 {
     cdu_draft draft = cdu_draft_begin("conv_winograd.k", "winograd_items_pack", s->node, "pack");
-    bool biased = s->sum->bias != CDU_NO_TENSOR, scaled = s->sum->scale != CDU_NO_TENSOR;
     uint32_t block = 4 * s->s.nv;
     cdu_draft_define(&draft, "NV", s->s.nv);
     cdu_draft_define(&draft, "LANES", 1);
-    cdu_draft_define(&draft, "BIASED", biased);
-    cdu_draft_define(&draft, "SCALED", scaled);
     cdu_draft_groups(&draft, s->y.lanes / block, s->x.lanes / 4, 1, block, 4, 1);
-    cdu_draft_use(&draft, s->sum->weight, CDU_READ, 0, 0);
-    cdu_draft_use(&draft, s->packed, CDU_WRITE, 0, 0);
-    if (biased) cdu_draft_use(&draft, s->sum->bias, CDU_READ, 0, 0);
-    if (scaled) {
-        cdu_draft_use(&draft, s->sum->scale, CDU_READ, 0, 0);
-        cdu_draft_use(&draft, s->sum->shift, CDU_READ, 0, 0);
-    }
-    cdu_conv_channel_params(&draft, &s->x, s->sum->window.in_step);
-    cdu_conv_channel_params(&draft, &s->y, s->sum->window.out_step);
+    cdu_conv_use_weights(&draft, s->sum, s->packed, &s->x, &s->y);
     CDU_CONV_WORDS(&draft, s->u_step, (uint32_t)s->bias_at, s->y.lanes, s->sum->window.rotated);
     draft.bytes = 4.0 * (9 + PLACES) * s->x.lanes * s->y.lanes;
     return cdu_append(s->l, &draft, error);
@@ -175,17 +164,12 @@ static cdu_status items_sum(cdu_lowering *l, const cdu_node *node, const char *p
     return CDU_OK;
 }
 
-static bool one_of(uint32_t value, uint32_t least, uint32_t most)
-{
-    return !value || (value >= least && value <= most && !(value & (value - 1)));
-}
-
 static bool fits(const cdu_device_info *device, const cdu_conv_problem *p, const cdu_choice *choice)
 {
     const uint32_t *setting = choice->setting;
     if (p->pass != CDU_CONV_SUM || p->side != 3 || p->stride != 1 || p->parities != 1 || p->in_lanes % 4 || p->out_lanes % 4 || p->in_lanes < 8)
         return false;
-    if (setting[FORM] > SPREAD || setting[TILES] > 16 || !one_of(setting[VECTORS], 1, 8)) return false;
+    if (setting[FORM] > SPREAD || setting[TILES] > 16 || !cdu_setting_is_power(setting[VECTORS], 1, 8)) return false;
     if (setting[FORM] == SPREAD && !can_spread(device)) return false;
     shape_of_work s = choose(device, p, choice);
     if (setting[VECTORS] && s.nv != setting[VECTORS]) return false;
@@ -202,13 +186,7 @@ static bool preferred(const cdu_device_info *device, const cdu_conv_problem *p)
 static uint32_t candidates(const cdu_device_info *device, const cdu_conv_problem *problem, cdu_choice *out, uint32_t limit)
 {
     static const uint32_t settings[][CDU_SETTINGS] = {{0}, {0, 2, 4}, {0, 2, 8}, {0, 4, 2}, {0, 8, 2}, {0, 8, 8}, {0, 0, 0, 8 << 10}, {0, 0, 0, 64 << 10}};
-    uint32_t count = 0;
-    for (size_t i = 0; i < sizeof settings / sizeof *settings && count < limit && !cdu_op_wide(device); i++) {
-        cdu_choice choice = {.variant = "winograd_items"};
-        memcpy(choice.setting, settings[i], sizeof choice.setting);
-        if (fits(device, problem, &choice)) out[count++] = choice;
-    }
-    return count;
+    return cdu_op_wide(device) ? 0 : cdu_conv_candidates(&cdu_conv_winograd_items, device, problem, settings, sizeof settings / sizeof *settings, out, limit);
 }
 
 const cdu_conv_variant cdu_conv_winograd_items = {.name = "winograd_items", .approximate = true, .setting = {"form", "tiles", "vectors", "chunk"},

@@ -4,6 +4,7 @@
  * may be off by a hundred-thousandth of its largest value. The meaning of each operator is written here as plain loops; floating-point
  * accuracy is the operator table's business (tests/ops). */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -153,6 +154,25 @@ static cdu_status check(const trial *t, const char *operator, cdu_value value, a
                     t->gpu->id, t->gpu->info.name, operator, wrong, count, first, (double)t->seen[first], (double)right[first]);
 }
 
+static cdu_status write_convolution(const trial *t, cdu_value x, cdu_error *error)
+{
+    CDU_TRY(cdu_program_write(t->program, x, t->a->x, error));
+    CDU_TRY(cdu_program_write_parameter(t->program, cdu_graph_find(t->graph, "conv.weight"), t->a->conv_w, error));
+    return cdu_program_write_parameter(t->program, cdu_graph_find(t->graph, "conv.bias"), t->a->conv_b, error);
+}
+
+static cdu_status check_convolution_gradients(const trial *t, const char *which, cdu_value x, cdu_error *error)
+{
+    const answers *a = t->a;
+    char words[80];
+    snprintf(words, sizeof words, "gradient of %s", which);
+    CDU_TRY(check(t, words, x, GRADIENT, a->x_gradient, X, error));
+    snprintf(words, sizeof words, "weight gradient of %s", which);
+    CDU_TRY(check(t, words, cdu_graph_find(t->graph, "conv.weight"), GRADIENT, a->conv_w_gradient, CONV, error));
+    snprintf(words, sizeof words, "bias gradient of %s", which);
+    return check(t, words, cdu_graph_find(t->graph, "conv.bias"), GRADIENT, a->conv_b_gradient, F, error);
+}
+
 /* The whole chain, exactly. */
 static cdu_status run_chain(trial *t, cdu_error *error)
 {
@@ -173,11 +193,8 @@ static cdu_status run_chain(trial *t, cdu_error *error)
     CDU_TRY(cdu_graph_status(g, error));
     cdu_plan_options options = {.training = true, .exact = true, .quiet = true};
     CDU_TRY(cdu_program_create(g, t->gpu, &options, &t->program, error));
-    cdu_value conv_w = cdu_graph_find(g, "conv.weight"), conv_b = cdu_graph_find(g, "conv.bias");
     cdu_value up_w = cdu_graph_find(g, "up.weight"), up_b = cdu_graph_find(g, "up.bias");
-    CDU_TRY(cdu_program_write(t->program, x, a->x, error));
-    CDU_TRY(cdu_program_write_parameter(t->program, conv_w, a->conv_w, error));
-    CDU_TRY(cdu_program_write_parameter(t->program, conv_b, a->conv_b, error));
+    CDU_TRY(write_convolution(t, x, error));
     CDU_TRY(cdu_program_write_parameter(t->program, up_w, a->up_w, error));
     CDU_TRY(cdu_program_write_parameter(t->program, up_b, a->up_b, error));
     CDU_TRY(cdu_program_write_gradient(t->program, z, a->z_gradient, error));
@@ -190,9 +207,7 @@ static cdu_status run_chain(trial *t, cdu_error *error)
     CDU_TRY(check(t, "weight gradient of the transposed convolution", up_w, GRADIENT, a->up_w_gradient, TRANSPOSED, error));
     CDU_TRY(check(t, "bias gradient of the transposed convolution", up_b, GRADIENT, a->up_b_gradient, U, error));
     CDU_TRY(check(t, "gradient of the max pooling", y, GRADIENT, a->y_gradient, Y, error));
-    CDU_TRY(check(t, "gradient of the convolution 3x3", x, GRADIENT, a->x_gradient, X, error));
-    CDU_TRY(check(t, "weight gradient of the convolution 3x3", conv_w, GRADIENT, a->conv_w_gradient, CONV, error));
-    return check(t, "bias gradient of the convolution 3x3", conv_b, GRADIENT, a->conv_b_gradient, F, error);
+    return check_convolution_gradients(t, "the convolution 3x3", x, error);
 }
 
 static cdu_status rounds(const trial *t, const cdu_plan_options *options, bool *out, cdu_error *error)
@@ -223,16 +238,11 @@ static cdu_status run_convolution(trial *t, cdu_error *error)
     CDU_TRY(rounds(t, &options, &needed, error));
     if (!needed) return CDU_OK;
     CDU_TRY(cdu_program_create(g, t->gpu, &options, &t->program, error));
-    cdu_value conv_w = cdu_graph_find(g, "conv.weight"), conv_b = cdu_graph_find(g, "conv.bias");
-    CDU_TRY(cdu_program_write(t->program, x, a->x, error));
-    CDU_TRY(cdu_program_write_parameter(t->program, conv_w, a->conv_w, error));
-    CDU_TRY(cdu_program_write_parameter(t->program, conv_b, a->conv_b, error));
+    CDU_TRY(write_convolution(t, x, error));
     CDU_TRY(cdu_program_write_gradient(t->program, y, a->y_gradient, error));
     CDU_TRY(cdu_program_run(t->program, NULL, 0, error));
     CDU_TRY(check(t, "Winograd's convolution 3x3", y, VALUE, a->y, Y, error));
-    CDU_TRY(check(t, "gradient of Winograd's convolution 3x3", x, GRADIENT, a->x_gradient, X, error));
-    CDU_TRY(check(t, "weight gradient of Winograd's convolution 3x3", conv_w, GRADIENT, a->conv_w_gradient, CONV, error));
-    return check(t, "bias gradient of Winograd's convolution 3x3", conv_b, GRADIENT, a->conv_b_gradient, F, error);
+    return check_convolution_gradients(t, "Winograd's convolution 3x3", x, error);
 }
 
 static cdu_status run(trial *t, cdu_error *error)
