@@ -4,23 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "backends/backend.h"
+#include "tests/backends/support.h"
 
 enum { RANKS = 8, ROWS = 8 };
 
 static cdu_device_row rows[RANKS][ROWS];
 static cdu_gpu_seat seats[RANKS];
 static char ids[RANKS][24];
-
-static cdu_device_row row(const char *id, const char *name, const char *driver, cdu_kind kind, const char *uuid)
-{
-    cdu_device_row r = {.info = {.kind = kind}};
-    snprintf(r.id, sizeof r.id, "%s", id);
-    snprintf(r.info.name, sizeof r.info.name, "%s", name);
-    snprintf(r.info.driver, sizeof r.info.driver, "%s", driver);
-    snprintf(r.info.uuid, sizeof r.info.uuid, "%s", uuid);
-    return r;
-}
 
 #define POCL row("opencl:0", "pthread-znver4", "Portable Computing Language 3.1", CDU_CPU, "")
 #define LAVAPIPE row("vulkan:0", "llvmpipe (LLVM 15)", "llvmpipe Mesa 22", CDU_CPU, "6d65")

@@ -5,16 +5,7 @@
 
 #include "backends/select.h"
 #include "backends/source.h"
-
-static cdu_device_row row(const char *id, const char *name, const char *driver, cdu_kind kind, const char *uuid)
-{
-    cdu_device_row r = {.info = {.kind = kind}};
-    snprintf(r.id, sizeof r.id, "%s", id);
-    snprintf(r.info.name, sizeof r.info.name, "%s", name);
-    snprintf(r.info.driver, sizeof r.info.driver, "%s", driver);
-    snprintf(r.info.uuid, sizeof r.info.uuid, "%s", uuid);
-    return r;
-}
+#include "tests/backends/support.h"
 
 static const char *chosen(const cdu_device_row *rows, uint32_t count, const char *name)
 {

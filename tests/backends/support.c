@@ -125,3 +125,13 @@ uint32_t float_bits(float value)
     memcpy(&word, &value, sizeof word);
     return word;
 }
+
+cdu_device_row row(const char *id, const char *name, const char *driver, cdu_kind kind, const char *uuid)
+{
+    cdu_device_row r = {.info = {.kind = kind}};
+    snprintf(r.id, sizeof r.id, "%s", id);
+    snprintf(r.info.name, sizeof r.info.name, "%s", name);
+    snprintf(r.info.driver, sizeof r.info.driver, "%s", driver);
+    snprintf(r.info.uuid, sizeof r.info.uuid, "%s", uuid);
+    return r;
+}

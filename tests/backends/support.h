@@ -10,6 +10,9 @@
 /* Calls `test` with every device of OpenCL and Vulkan, opened without self-test; fails the test where there is none. */
 void each_device(bool timed, void (*test)(const cdu_gpu *gpu));
 
+/* A row of a list of devices, for machines that nobody here has. */
+cdu_device_row row(const char *id, const char *name, const char *driver, cdu_kind kind, const char *uuid);
+
 /* Fails the test with the error's words where status is not CDU_OK. */
 void must_(cdu_status status, const cdu_error *error, const char *what, int line);
 #define must(call) must_((call), &error, #call, __LINE__)
