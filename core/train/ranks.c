@@ -9,7 +9,6 @@
 #include <xxhash.h>
 
 #include "core/base/memory.h"
-#include "core/base/progress.h"
 
 enum { FACTS_LIMIT = 4096, WORDS_LIMIT = 600 };
 
@@ -257,13 +256,12 @@ cdu_status cdu_team_compare(const cdu_team *team, const cdu_weights *weights, co
 
 /* ---- a step ---- */
 
-typedef struct cdu_team_running {
+struct cdu_team_running {
     const cdu_team_part *part;
-    double began;
-    bool *read;
-    double *mine;               /* CDU_TOLD */
+    bool read;
+    double mine[CDU_TOLD];
     float *loss;
-} running;
+};
 
 static cdu_status sum_start(void *context, float *data, uint64_t count, uint32_t *request, cdu_error *error)
 {
@@ -287,17 +285,16 @@ static cdu_status gather(void *context, const float *mine, uint32_t count, float
 static cdu_status settle(void *context, void *patch, bool *done, cdu_error *error)
 {
     cdu_team *team = context;
-    const running *r = team->running;
-    if (!*r->read) {
+    struct cdu_team_running *r = team->running;
+    if (!r->read) {
         float loss[4];
         CDU_TRY(cdu_program_read(r->part->program, r->part->loss, loss, error));
-        *r->read = true;
+        r->read = true;
         bool bad = !isfinite(loss[1]);
         r->mine[CDU_TOLD_LOSS] = bad ? 0 : (double)loss[1];
         r->mine[CDU_TOLD_DIVISOR] = (double)loss[2];
         r->mine[CDU_TOLD_BAD] = bad;
         r->mine[CDU_TOLD_WISHES] = r->part->wishes ? r->part->wishes(r->part->context) : 0;
-        r->mine[CDU_TOLD_BUSY] = cdu_seconds() - r->began;
     }
     CDU_TRY(cdu_team_tell_all(team, r->mine, done, error));
     if (!*done) return CDU_OK;
@@ -313,9 +310,7 @@ static cdu_status settle(void *context, void *patch, bool *done, cdu_error *erro
 cdu_status cdu_team_run(cdu_team *team, const cdu_team_part *part, struct cdu_sgd_patch patch, float *loss, cdu_exchange_times *times,
                         cdu_error *error)
 {
-    bool read = false;
-    double mine[CDU_TOLD] = {0};
-    const running r = {.part = part, .began = cdu_seconds(), .read = &read, .mine = mine, .loss = loss};
+    struct cdu_team_running r = {.part = part, .loss = loss};
     const cdu_exchanger exchanger = {.context = team, .sum_start = sum_start, .sum_test = sum_test, .gather = gather,
                                      .before_update = settle, .pause = cdu_collective_pause};
     struct cdu_sgd_shared_patch shared = {patch, 1};

@@ -17,7 +17,7 @@ typedef struct {
     uint32_t rank, size;
     uint32_t *shares;           /* tiles of each rank in a step; their sum is the batch */
     uint32_t batch, first, share; /* of all; this rank's are [first, first + share) */
-    const struct cdu_team_running *running; /* the part that is under way */
+    struct cdu_team_running *running; /* the part that is under way */
     double *told;               /* size x CDU_TOLD */
     uint32_t request;           /* of the telling that is under way */
     bool telling;
@@ -25,7 +25,7 @@ typedef struct {
 } cdu_team;
 
 /* What each rank tells all others in a step. */
-enum { CDU_TOLD_LOSS, CDU_TOLD_DIVISOR, CDU_TOLD_BAD, CDU_TOLD_WISHES, CDU_TOLD_BUSY, CDU_TOLD };
+enum { CDU_TOLD_LOSS, CDU_TOLD_DIVISOR, CDU_TOLD_BAD, CDU_TOLD_WISHES, CDU_TOLD };
 
 /* group: null, or open. The shares are set by cdu_team_share. */
 void cdu_team_begin(cdu_team *team, const cdu_ranks *group);

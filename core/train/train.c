@@ -186,9 +186,9 @@ static void facts_text(const run *r, char *text, size_t size)
     settings_text(r, settings);
     snprintf(text, size,
              "program=%016" PRIx64 " class-list=%s slides=%zu slide-files=%016" PRIx64 " %s epochs=%u early-stop=%u keep-best=%d "
-             "max-steps=%" PRIu64 " seconds=%.17g bucket=%" PRIu64 " share-of-rank-0=%u balance=%d resume=%d",
+             "max-steps=%" PRIu64 " seconds=%.17g bucket=%" PRIu64 " share-of-rank-0=%u resume=%d",
              program_hash(), classes, s->slide_count, slides, settings, s->train.epochs, s->train.early_stop, s->train.keep_best_macro_f1,
-             o->max_steps, o->seconds, o->bucket, r->team.shares[0], o->balance, o->resume);
+             o->max_steps, o->seconds, o->bucket, r->team.shares[0], o->resume);
 }
 
 static cdu_status build_index(run *r, cdu_error *error)

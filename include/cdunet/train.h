@@ -34,7 +34,6 @@ typedef struct {
      * one name for all then, or a list, "opencl:0,vulkan:0": one for each rank, or for each on its machine; "auto" takes a card that no other has. The study's batch is each rank's. Rank 0 writes the folder, which the others need not see. */
     const struct cdu_ranks *ranks;
     const char *shares;            /* "3,1": tiles of each rank in a step, instead of the batch for each */
-    bool balance;                  /* measure the devices first, and give each a share of the batch in proportion */
     uint64_t bucket;               /* bytes of gradients that are summed over ranks at once, at least; 0: 4 MiB */
 } cdu_train_options;
 
