@@ -10,7 +10,8 @@ enum {
     PLACES = 36,
     CHUNK_BYTES_CPU = 4 << 20,      /* of V or M on their way through memory: half of what a processor's caches hold for a core */
     CHUNK_BYTES_GPU = 32 << 20,     /* enough groups at once for a large GPU */
-    ITEMS = 64                      /* of a group */
+    ITEMS = 64,                     /* of a group */
+    FEW_TILES = 64                  /* of which a group of half as many items takes all */
 };
 enum { FORM, TILES, VECTORS, CHUNK };           /* settings */
 enum { SCALARS = 1, LANES4 = 2, SPREAD = 3 };   /* form: lanes that an item transforms; SPREAD: 4, and a subgroup hands weights round */
@@ -40,6 +41,11 @@ static shape_of_work choose(const cdu_device_info *device, const cdu_conv_proble
     while (s.nv > 1 && p->out_lanes % (4 * s.nv)) s.nv /= 2;
     s.items = s.form == SPREAD ? device->subgroup_min : processor ? 16 : ITEMS;
     uint64_t tiles = (uint64_t)p->n * tiles_of(p);
+    /* so few tiles leave an item one of them, and four loads of weights for each of it: rather two tiles, and half the lanes */
+    if (!processor && tiles <= FEW_TILES) {
+        s.items = ITEMS / 2, s.np = 2;
+        if (!choice->setting[VECTORS]) s.nv = cdu_smaller(s.nv, 2);
+    }
     if (choice->setting[TILES]) s.np = choice->setting[TILES];
     while (s.np > 1 && (uint64_t)s.items * s.np / 2 >= tiles) s.np /= 2;
     uint64_t bytes = choice->setting[CHUNK] ? (uint64_t)choice->setting[CHUNK] << 10 : processor ? CHUNK_BYTES_CPU : CHUNK_BYTES_GPU;
@@ -180,7 +186,8 @@ static bool preferred(const cdu_device_info *device, const cdu_conv_problem *p)
 {
     if (cdu_op_wide(device)) return false;
     if (device->kind == CDU_CPU) return true;
-    return p->in_lanes >= 128 && p->out_lanes >= 128;   /* on paper: docs/kernels.md */
+    uint32_t least = cdu_conv_large_caches(device) ? 64 : 128;   /* docs/kernels.md; 128 on paper */
+    return p->in_lanes >= least && p->out_lanes >= least;
 }
 
 static uint32_t candidates(const cdu_device_info *device, const cdu_conv_problem *problem, cdu_choice *out, uint32_t limit)
