@@ -54,7 +54,7 @@ void cdu_collective_pause(uint32_t *round)
     else nanosleep(&(struct timespec){.tv_nsec = sleep < LONGEST ? sleep : LONGEST}, NULL);
 }
 
-static bool started_by_mpiexec(void)
+bool cdu_ranks_started(void)
 {
     static const char *const variables[] = {"PMI_RANK", "PMI_FD", "PMI_PORT", "PMIX_RANK"};
     for (size_t i = 0; i < sizeof variables / sizeof *variables; i++)
@@ -64,7 +64,7 @@ static bool started_by_mpiexec(void)
 
 cdu_status cdu_ranks_open(double deadline_seconds, cdu_ranks *out, cdu_error *error)
 {
-    bool several = started_by_mpiexec();
+    bool several = cdu_ranks_started();
     *out = (cdu_ranks){0};
     if (!several && getenv("OMPI_COMM_WORLD_SIZE"))
         return cdu_fail(error, CDU_USAGE, "the mpiexec that started this is Open MPI's; cdunet works with MPICH's (Debian: mpiexec.mpich)");

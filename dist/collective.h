@@ -53,7 +53,9 @@ typedef struct cdu_ranks {
     uint32_t rank, size;
 } cdu_ranks;
 
-/* Opens the group that the process was started in: MPI where mpiexec or srun started it (by the variables that they set), else a group of
+/* Whether mpiexec or srun started this process, by the variables that they set. */
+bool cdu_ranks_started(void);
+/* Opens the group that the process was started in: MPI where one of those did, else a group of
  * one. CDU_USAGE where mpiexec started it and this build has no MPI. Close with kind->close. */
 cdu_status cdu_ranks_open(double deadline_seconds, cdu_ranks *out, cdu_error *error);
 

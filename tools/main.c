@@ -16,6 +16,7 @@
 #include "core/ops/tuning.h"
 #include "tools/commands.h"
 #include "tools/options.h"
+#include "tools/rank_guard.h"
 
 #ifndef CDUNET_VERSION
 #define CDUNET_VERSION "unknown"
@@ -46,6 +47,7 @@ enum { COMMANDS = sizeof commands / sizeof commands[0] };
 
 static int signal_pipe[2];
 static bool command_stops;
+static struct { char *at; size_t size; } own_words;     /* argv, one word behind the other */
 
 /* Only notes the signal: the work is done by watch_signals, since a handler may do next to nothing. */
 static void on_signal(int number)
@@ -161,6 +163,7 @@ static cdu_status run_command(int argc, char **argv, cdu_error *error)
     CDU_TRY(find_command(argv[1 + help], &chosen, error));
     help_words[0] = argv[1 + help];
     command_stops = chosen->stops;
+    if (chosen->run == cmd_train) rank_guard(own_words.at, own_words.size);
     install_signals();
     return help ? chosen->run(2, help_words, error) : chosen->run(argc - 1, argv + 1, error);
 }
@@ -170,6 +173,8 @@ int main(int argc, char **argv)
     cdu_error error = {0};
     cdu_log_level least = CDU_LOG_INFO;
     bool progress = true;
+    own_words.at = argv[0];
+    own_words.size = (size_t)(argv[argc - 1] - argv[0]) + strlen(argv[argc - 1]) + 1;
     argc = take_global_options(argc, argv, &least, &progress);
     cdu_log_set_handler(print_log_line, NULL, least);
     cdu_progress_set_stream(progress ? stderr : NULL);
@@ -186,5 +191,6 @@ int main(int argc, char **argv)
         fprintf(stderr, "cdunet: %s\n", error.words[0] ? error.words : cdu_status_text(status));
     }
     cdu_file_discard_all();
+    rank_guard_release();
     return (int)status;
 }

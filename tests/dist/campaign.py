@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Ranks die (killed, a fault, abort, exit with code 0 in the midst) and stall (stopped) at random steps of a training under mpiexec.
 
-After a death every rank must be gone within 5 s, after a stall with code 74 within the deadline and 2 s; no such job may look done (code 0 with
-its completion marker; where a rank leaves with 0 by itself mpiexec's own code may be 0, so there the marker alone is judged), and each must go on with --resume to the bytes that an undisturbed run has. Usage: campaign.py MPIEXEC CDUNET LEAVE.so
+After a death every process of the job must be gone within 5 s, after a stall with code 74 within the deadline and 2 s; no such job may return 0
+or leave its completion marker, and each must go on with --resume to the bytes that an undisturbed run has. Usage: campaign.py MPIEXEC CDUNET LEAVE.so
 [--deaths N] [--stalls N] [--seed N]. LEAVE.so is main_leave.c. Ends with 77 where there is no OpenCL device.
 """
 import argparse, hashlib, os, random, signal, struct, subprocess, sys, tempfile, time, zlib
@@ -46,11 +46,11 @@ class Job:
     """One mpiexec, in a session of its own, so that its processes can be counted."""
 
     def __init__(self, a, folder, run, ranks, resume):
+        self.mark = os.path.abspath(run)
         words = [a.mpiexec, "-n", str(ranks), a.cdunet, "train", f"{folder}/study.yaml", "--out", run, "--device", ",".join(["opencl:0"] * ranks), "--oversubscribe",
                  "--max-steps", str(STEPS), "--deadline", str(DEADLINE), "--no-report", "--threads", "1"] + (["--resume"] if resume else [])
         self.run, self.errors = run, open(f"{folder}/errors", "w+")
-        self.mark = os.path.abspath(run)
-        self.process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=self.errors, env=dict(os.environ, LD_PRELOAD=a.leave), start_new_session=True)
+        self.process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=self.errors, env=dict(os.environ, LD_PRELOAD=a.leave, CAMPAIGN_RUN=self.mark), start_new_session=True)
 
     def ranks(self):
         """(number, process) of the ranks that are there."""
@@ -70,6 +70,17 @@ class Job:
                 pass
         return sorted(found)
 
+    def anyone(self):
+        """Whether any process of the job is left, ranks' guards too, whose words are not a rank's."""
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open(f"/proc/{pid}/environ", "rb") as f:
+                    if b"CAMPAIGN_RUN=" + os.fsencode(self.mark) in f.read().split(b"\0"):
+                        return True
+            except OSError:
+                pass
+        return False
+
     def steps(self):
         try:
             with open(f"{self.run}/log.csv", "rb") as f:
@@ -87,7 +98,7 @@ class Job:
         """The seconds until mpiexec and all ranks were gone; None where they were not in time."""
         began = time.monotonic()
         while time.monotonic() - began < seconds:
-            if self.process.poll() is not None and not self.ranks():
+            if self.process.poll() is not None and not self.anyone():
                 return time.monotonic() - began
             time.sleep(0.01)
         return None
@@ -138,8 +149,8 @@ def disturb(a, folder, name, number, ranks, rank, step, within):
     code = job.process.returncode
     if os.path.exists(f"{run}/complete"):
         return f"leaves its completion marker (code {code}; it was at step {then}, then {job.steps()}): {words}", took
-    if code == 0 and name != "exit 0":
-        return "returns 0", took
+    if code == 0:
+        return "returns 0: " + words, took
     if name == "stop" and code != 74:
         return f"returns {code}, not 74: {words}", took
     wrong = whole(a, folder, run, ranks, True)
