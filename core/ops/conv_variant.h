@@ -43,7 +43,7 @@ extern const cdu_conv_variant cdu_conv_direct;
 /* Winograd's F(4x4, 3x3) with the points 0, +-5/8, +-3/2, infinity: results are off by 0.4e-6 to 2.6e-6 of their norm (direct: 0.1e-6 to
  * 2.8e-6), measured with normally distributed numbers up to 512 channels; at most 5e-6 in the operator table. */
 extern const cdu_conv_variant cdu_conv_winograd;
-/* The same method, points and error for GPUs and CPUs that run groups of items; sums alone, no weight gradient. */
+/* The same method, points and error for GPUs and CPUs that run groups of items. */
 extern const cdu_conv_variant cdu_conv_winograd_items;
 /* An implicit product of matrices in local memory, for GPUs. */
 extern const cdu_conv_variant cdu_conv_gemm;

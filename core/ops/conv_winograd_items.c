@@ -1,7 +1,7 @@
-/* conv_winograd_items.c: the variant "winograd_items": 3x3 convolutions of stride 1 by F(4x4, 3x3), forward pass and data gradient, for GPUs and
- * for CPUs that run groups of items (shaders/conv_winograd.k, kernels winograd_items_...). Chunks of tiles go through memory: their transformed
- * input, and their products for all 36 places. docs/kernels.md has the figures. Leaves out the weight gradient, fewer than 8 lanes, and keeping
- * transformed weights from one run to the next. */
+/* conv_winograd_items.c: the variant "winograd_items": 3x3 convolutions of stride 1 by F(4x4, 3x3), all three passes, for GPUs and for CPUs that run
+ * groups of items (shaders/conv_winograd.k and winograd_products.k, kernels winograd_items_...). Chunks of tiles go through memory: their transformed
+ * input, and their products for all 36 places, or the transformed gradient. docs/kernels.md has the figures. Leaves out fewer than 8 lanes, and
+ * keeping transformed weights from one run to the next. */
 #include <string.h>
 
 #include "core/ops/conv_variant.h"
@@ -11,7 +11,13 @@ enum {
     CHUNK_BYTES_CPU = 4 << 20,      /* of V or M on their way through memory: half of what a processor's caches hold for a core */
     CHUNK_BYTES_GPU = 32 << 20,     /* enough groups at once for a large GPU */
     ITEMS = 64,                     /* of a group */
-    FEW_TILES = 64                  /* of which a group of half as many items takes all */
+    FEW_TILES = 64,                 /* of which a group of half as many items takes all */
+    RUN = 128,                      /* tiles after which a sum of a weight gradient starts anew */
+    WANTED_GROUPS = 1024,           /* of its product, all slots together, for a large GPU */
+    LEAST_SLOT = 32,                /* tiles of a slot */
+    SLOT_BYTES = 64 << 20,          /* of all its partial sums */
+    LOCAL_BUDGET = 24 << 10,        /* bytes of a group of it */
+    AT_ONCE = 4                     /* tiles of d that an item transforms, one after another */
 };
 enum { FORM, TILES, VECTORS, CHUNK };           /* settings */
 enum { SCALARS = 1, LANES4 = 2, SPREAD = 3 };   /* form: lanes that an item transforms; SPREAD: 4, and a subgroup hands weights round */
@@ -83,34 +89,49 @@ static cdu_status append_pack(steps *s, cdu_error *error)
     return cdu_append(s->l, &draft, error);
 }
 
-/* What all three kernels of a chunk take, lanes counted by `unit`. */
-static void items_params(cdu_draft *draft, const steps *s, uint32_t unit, uint32_t first_tile, uint32_t chunk)
+/* What the kernels that go over a chunk's tiles take, lanes counted by `unit`; bias_at by it already. */
+static void items_params(cdu_draft *draft, const cdu_layout *x, const cdu_layout *y, uint32_t unit, uint32_t first_tile, uint32_t chunk,
+                         uint32_t room, uint32_t u_step, uint32_t bias_at, bool biased)
 {
-    const cdu_layout *x = &s->x, *y = &s->y;
     CDU_CONV_WORDS(draft, x->lanes / unit, y->lanes / unit, y->shape.h, y->shape.w, x->pitch / unit, x->offset / unit, y->pitch / unit,
-                   y->offset / unit, cdu_ceil_div(y->shape.w, 4), cdu_ceil_div(y->shape.h, 4), first_tile, chunk, s->s.slots,
-                   s->u_step / unit, s->s.slots * (x->lanes / unit), s->s.slots * (y->lanes / unit), (uint32_t)(s->bias_at / unit),
-                   s->sum->bias != CDU_NO_TENSOR);
+                   y->offset / unit, cdu_ceil_div(y->shape.w, 4), cdu_ceil_div(y->shape.h, 4), first_tile, chunk, room, u_step / unit,
+                   room * (x->lanes / unit), room * (y->lanes / unit), bias_at, biased);
 }
 
-/* Items of a transformation: lanes side by side, then tiles. */
-static void transform_groups(cdu_draft *draft, const steps *s, uint32_t lanes, uint32_t chunk)
+static void sum_params(cdu_draft *draft, const steps *s, uint32_t unit, uint32_t first_tile, uint32_t chunk)
 {
-    uint32_t unit = s->s.form == SCALARS ? 1 : 4, count = lanes / unit, items = s->s.form == SCALARS ? ITEMS : 16, across = 1;
-    while (across < count && across < (s->s.form == SCALARS ? 16 : 8)) across *= 2;
+    items_params(draft, &s->x, &s->y, unit, first_tile, chunk, s->s.slots, s->u_step, (uint32_t)(s->bias_at / unit), s->sum->bias != CDU_NO_TENSOR);
+}
+
+/* Lanes that an item transforms. */
+static uint32_t unit_of(uint32_t form)
+{
+    return form == SCALARS ? 1 : 4;
+}
+
+/* Items of a transformation: lanes side by side, then tiles, `at_once` of them an item. Returns the groups that share lanes. */
+static uint32_t transform_groups(cdu_draft *draft, uint32_t form, uint32_t lanes, uint32_t chunk, uint32_t at_once)
+{
+    uint32_t unit = unit_of(form), count = lanes / unit, items = form == SCALARS ? ITEMS : 16, across = 1;
+    while (across < count && across < (form == SCALARS ? 16 : 8)) across *= 2;
+    uint32_t down = items / across, groups = cdu_ceil_div(chunk, down * at_once);
     cdu_draft_define(draft, "LANES", unit);
-    cdu_draft_groups(draft, cdu_ceil_div(count, across), cdu_ceil_div(chunk, items / across), 1, across, items / across, 1);
+    cdu_draft_groups(draft, cdu_ceil_div(count, across), groups, 1, across, down, 1);
+    return groups;
 }
 
-static cdu_status append_input(const steps *s, uint32_t n0, uint32_t n1, uint32_t first_tile, uint32_t chunk, cdu_error *error)
+/* x to V, for sums and weight gradients. */
+static cdu_status append_transform(cdu_lowering *l, const cdu_node *node, const char *pass, uint32_t form, cdu_tensor x, cdu_tensor v,
+                                   const cdu_layout *in, const cdu_layout *out, uint32_t n0, uint32_t n1, uint32_t first_tile, uint32_t chunk,
+                                   uint32_t room, cdu_error *error)
 {
-    cdu_draft draft = cdu_draft_begin("conv_winograd.k", "winograd_items_input", s->node, s->pass);
-    transform_groups(&draft, s, s->x.lanes, chunk);
-    cdu_draft_use(&draft, s->sum->x, CDU_READ, n0, n1);
-    cdu_draft_use(&draft, s->v, CDU_WRITE, 0, 0);
-    items_params(&draft, s, s->s.form == SCALARS ? 1 : 4, first_tile, chunk);
-    draft.bytes = 4.0 * chunk * (16 + PLACES) * s->x.lanes;
-    return cdu_append(s->l, &draft, error);
+    cdu_draft draft = cdu_draft_begin("conv_winograd.k", "winograd_items_input", node, pass);
+    transform_groups(&draft, form, in->lanes, chunk, 1);
+    cdu_draft_use(&draft, x, CDU_READ, n0, n1);
+    cdu_draft_use(&draft, v, CDU_WRITE, 0, 0);
+    items_params(&draft, in, out, unit_of(form), first_tile, chunk, room, 0, 0, false);
+    draft.bytes = 4.0 * chunk * (16 + PLACES) * in->lanes;
+    return cdu_append(l, &draft, error);
 }
 
 static cdu_status append_product(const steps *s, uint32_t first_tile, uint32_t chunk, cdu_error *error)
@@ -124,7 +145,7 @@ static cdu_status append_product(const steps *s, uint32_t first_tile, uint32_t c
     cdu_draft_use(&draft, s->v, CDU_READ, 0, 0);
     cdu_draft_use(&draft, s->packed, CDU_READ, 0, 0);
     cdu_draft_use(&draft, s->m, CDU_WRITE, 0, 0);
-    items_params(&draft, s, 4, first_tile, chunk);
+    sum_params(&draft, s, 4, first_tile, chunk);
     draft.flops = 18.0 * 16.0 * chunk * s->x.shape.c * s->y.shape.c;
     draft.bytes = 4.0 * PLACES * (chunk * (double)(s->x.lanes + s->y.lanes) + (double)s->x.lanes * s->y.lanes);
     return cdu_append(s->l, &draft, error);
@@ -136,11 +157,11 @@ static cdu_status append_output(const steps *s, uint32_t n0, uint32_t n1, uint32
     cdu_draft_define(&draft, "NV", s->s.nv);
     cdu_draft_define(&draft, "EPILOGUE", s->epilogue);
     cdu_draft_define(&draft, "ACCUMULATE", s->sum->accumulate);
-    transform_groups(&draft, s, s->y.lanes, chunk);
+    transform_groups(&draft, s->s.form, s->y.lanes, chunk, 1);
     cdu_draft_use(&draft, s->m, CDU_READ, 0, 0);
     cdu_draft_use(&draft, s->packed, CDU_READ, 0, 0);
     cdu_draft_use(&draft, s->sum->y, s->sum->accumulate || first_tile ? CDU_READ | CDU_WRITE : CDU_WRITE, n0, n1);
-    items_params(&draft, s, s->s.form == SCALARS ? 1 : 4, first_tile, chunk);
+    sum_params(&draft, s, unit_of(s->s.form), first_tile, chunk);
     draft.bytes = 4.0 * chunk * (PLACES + 16) * s->y.lanes;
     return cdu_append(s->l, &draft, error);
 }
@@ -162,7 +183,7 @@ static cdu_status items_sum(cdu_lowering *l, const cdu_node *node, const char *p
         uint32_t tiles = (n1 - n0) * tiles_of(&problem);
         for (uint32_t first = 0; first < tiles; first += s.s.slots) {
             uint32_t chunk = cdu_smaller(s.s.slots, tiles - first);
-            CDU_TRY(append_input(&s, n0, n1, first, chunk, error));
+            CDU_TRY(append_transform(l, node, pass, s.s.form, sum->x, s.v, &s.x, &s.y, n0, n1, first, chunk, s.s.slots, error));
             CDU_TRY(append_product(&s, first, chunk, error));
             CDU_TRY(append_output(&s, n0, n1, first, chunk, error));
         }
@@ -170,11 +191,158 @@ static cdu_status items_sum(cdu_lowering *l, const cdu_node *node, const char *p
     return CDU_OK;
 }
 
+/* A weight gradient. A group has gx vectors of output lanes, no of them an item, gy times ni of input lanes, and gz slots of slot_tiles tiles, of which it
+ * holds kt; `room` tiles of V and D. */
+typedef struct {
+    uint32_t form, ni, no, gx, gy, gz, kt, room, slots, slot_tiles, in_groups, out_groups;
+    uint64_t slot_floats;
+} gradient_work;
+
+static uint64_t local_bytes_of(const gradient_work *g)
+{
+    return 16ull * g->gz * (g->gx * g->no + g->gy * g->ni) * (g->kt + 1);
+}
+
+static gradient_work choose_gradient(const cdu_device_info *device, const cdu_conv_problem *p, const cdu_choice *choice)
+{
+    bool processor = device->kind == CDU_CPU;
+    gradient_work g = {.form = processor ? LANES4 : SCALARS, .kt = 16, .gx = 1, .gy = 1, .gz = 1};
+    uint32_t in = p->in_lanes / 4, out = p->out_lanes / 4, most = choice->setting[VECTORS] ? choice->setting[VECTORS] : 2;
+    if (choice->setting[FORM]) g.form = choice->setting[FORM];
+    if (choice->setting[TILES]) g.kt = choice->setting[TILES];
+    g.ni = cdu_smaller(in, cdu_conv_few_registers(device) ? 1 : most);
+    g.no = cdu_smaller(out, most);
+    while (g.gx < 8 && g.gx * g.no < out) g.gx *= 2;
+    while (g.gy < 8 && g.gy * g.ni < in) g.gy *= 2;
+    g.in_groups = cdu_ceil_div(in, g.gy * g.ni);
+    g.out_groups = cdu_ceil_div(out, g.gx * g.no);
+    uint64_t tiles = (uint64_t)p->n * tiles_of(p), bytes = processor ? CHUNK_BYTES_CPU : CHUNK_BYTES_GPU;
+    if (choice->setting[CHUNK]) bytes = (uint64_t)choice->setting[CHUNK] << 10;
+    if (bytes > device->largest_binding) bytes = device->largest_binding;
+    uint64_t room = bytes / (4ull * PLACES * cdu_larger(p->in_lanes, p->out_lanes));
+    if (room > tiles) room = tiles;
+    if (room) room = (tiles + (tiles + room - 1) / room - 1) / ((tiles + room - 1) / room);     /* chunks of like size */
+    if (room > 1u << 20) room = 1u << 20;
+    g.room = (uint32_t)room;
+    if (!g.room) return g;
+    g.slot_floats = (uint64_t)PLACES * p->in_lanes * p->out_lanes;
+    uint32_t most_slots = cdu_ceil_div(g.room, LEAST_SLOT);
+    while (g.gx * g.gy * g.gz < ITEMS && g.gz < most_slots) {
+        g.gz *= 2;
+        if (local_bytes_of(&g) <= cdu_smaller(LOCAL_BUDGET, device->local_bytes)) continue;
+        g.gz /= 2;
+        break;
+    }
+    uint64_t fit = cdu_smaller(SLOT_BYTES, (uint32_t)(device->largest_binding > UINT32_MAX ? UINT32_MAX : device->largest_binding)) / (4 * g.slot_floats);
+    uint64_t slots = (uint64_t)cdu_ceil_div(processor ? 1 : WANTED_GROUPS, PLACES * g.in_groups * g.out_groups) * g.gz;
+    if (slots > most_slots) slots = most_slots;
+    if (slots > fit) slots = fit;
+    if (!slots) slots = 1;
+    g.slot_tiles = cdu_ceil_div(cdu_ceil_div(g.room, (uint32_t)slots), g.kt) * g.kt;
+    g.slots = cdu_ceil_div(g.room, g.slot_tiles);
+    return g;
+}
+
+typedef struct {
+    cdu_lowering *l;
+    const cdu_node *node;
+    const cdu_conv_gradient *g;
+    cdu_layout x, d;
+    gradient_work w;
+    cdu_tensor v, dd, partial, sums;
+    uint32_t rows;          /* of sums for the bias, so far */
+} gradient_steps;
+
+static cdu_status append_gradient_input(gradient_steps *s, uint32_t n0, uint32_t n1, uint32_t first_tile, uint32_t chunk, cdu_error *error)
+{
+    cdu_draft draft = cdu_draft_begin("conv_winograd.k", "winograd_items_gradient_input", s->node, "weight gradient");
+    cdu_draft_define(&draft, "AT_ONCE", AT_ONCE);
+    uint32_t rows = transform_groups(&draft, s->w.form, s->d.lanes, chunk, AT_ONCE);
+    cdu_draft_use(&draft, s->g->d, CDU_READ, n0, n1);
+    cdu_draft_use(&draft, s->dd, CDU_WRITE, 0, 0);
+    cdu_draft_use(&draft, s->sums, s->rows ? CDU_READ | CDU_WRITE : CDU_WRITE, 0, 0);
+    items_params(&draft, &s->x, &s->d, unit_of(s->w.form), first_tile, chunk, s->w.room, 0, s->rows, false);
+    s->rows += rows;
+    draft.flops = 16.0 * chunk * s->d.shape.c;
+    draft.bytes = 4.0 * chunk * (16 + PLACES) * s->d.lanes;
+    return cdu_append(s->l, &draft, error);
+}
+
+static cdu_status append_gradient_product(const gradient_steps *s, uint32_t chunk, bool begun, cdu_error *error)
+{
+    const gradient_work *w = &s->w;
+    cdu_draft draft = cdu_draft_begin("winograd_products.k", "winograd_items_gradient", s->node, "weight gradient");
+    cdu_draft_define(&draft, "NI", w->ni);
+    cdu_draft_define(&draft, "NO", w->no);
+    cdu_draft_define(&draft, "KT", w->kt);
+    cdu_draft_define(&draft, "RUN", RUN);
+    cdu_draft_groups(&draft, w->out_groups * w->in_groups, cdu_ceil_div(w->slots, w->gz), PLACES, w->gx, w->gy, w->gz);
+    cdu_draft_use(&draft, s->v, CDU_READ, 0, 0);
+    cdu_draft_use(&draft, s->dd, CDU_READ, 0, 0);
+    cdu_draft_use(&draft, s->partial, begun ? CDU_READ | CDU_WRITE : CDU_WRITE, 0, 0);
+    CDU_CONV_WORDS(&draft, s->x.lanes / 4, s->d.lanes / 4, w->out_groups, chunk, w->room, w->slot_tiles, w->slots, (uint32_t)(w->slot_floats / 4), begun);
+    draft.flops = 18.0 * 16.0 * chunk * s->x.shape.c * s->d.shape.c;
+    draft.bytes = 4.0 * PLACES * chunk * (double)(s->x.lanes + s->d.lanes) + 4.0 * w->slots * (double)w->slot_floats * (begun ? 2 : 1);
+    return cdu_append(s->l, &draft, error);
+}
+
+static cdu_status append_unpack(const gradient_steps *s, cdu_error *error)
+{
+    const cdu_conv_gradient *g = s->g;
+    cdu_draft draft = cdu_draft_begin("conv_winograd.k", "winograd_items_unpack", s->node, "unpack");
+    cdu_draft_groups(&draft, s->d.lanes / 4, s->x.lanes / 4, 1, 16, 6, 1);
+    cdu_draft_use(&draft, s->partial, CDU_READ, 0, 0);
+    cdu_draft_use(&draft, s->sums, CDU_READ, 0, 0);
+    cdu_draft_use(&draft, g->weight, g->add_weight ? CDU_READ | CDU_WRITE : CDU_WRITE, 0, 0);
+    cdu_draft_use(&draft, g->bias, g->add_bias ? CDU_READ | CDU_WRITE : CDU_WRITE, 0, 0);
+    cdu_conv_channel_params(&draft, &s->x, g->window.in_step);
+    cdu_conv_channel_params(&draft, &s->d, g->window.out_step);
+    CDU_CONV_WORDS(&draft, s->x.lanes / 4, s->d.lanes / 4, s->w.slots, (uint32_t)s->w.slot_floats, s->rows, g->add_weight, g->add_bias);
+    draft.bytes = 4.0 * ((double)s->w.slots * (double)s->w.slot_floats + 9.0 * s->x.shape.c * s->d.shape.c * (g->add_weight ? 2 : 1));
+    return cdu_append(s->l, &draft, error);
+}
+
+static cdu_status items_gradient(cdu_lowering *l, const cdu_node *node, const cdu_conv_gradient *g, const cdu_choice *choice, cdu_error *error)
+{
+    cdu_conv_problem problem = cdu_conv_problem_of_gradient(l, g);
+    gradient_steps s = {.l = l, .node = node, .g = g, .x = *cdu_tensor_layout(l, g->x), .d = *cdu_tensor_layout(l, g->d),
+                        .w = choose_gradient(cdu_lowering_device(l), &problem, choice)};
+    cdu_tensor both[2] = {g->x, g->d};
+    uint32_t rows = 0, an_image = tiles_of(&problem);
+    for (uint32_t n0 = 0, n1 = 0; cdu_next_range(l, both, 2, &n0, &n1);)
+        for (uint32_t first = 0; first < (n1 - n0) * an_image; first += s.w.room)
+            rows += cdu_ceil_div(cdu_smaller(s.w.room, (n1 - n0) * an_image - first), AT_ONCE);     /* at most */
+    CDU_TRY(cdu_lower_scratch(l, "transformed input", (uint64_t)PLACES * s.w.room * s.x.lanes, &s.v, error));
+    CDU_TRY(cdu_lower_scratch(l, "transformed gradient", (uint64_t)PLACES * s.w.room * s.d.lanes, &s.dd, error));
+    CDU_TRY(cdu_lower_scratch(l, "partial sums", s.w.slot_floats * s.w.slots, &s.partial, error));
+    CDU_TRY(cdu_lower_scratch(l, "sums of the gradient", (uint64_t)rows * s.d.lanes, &s.sums, error));
+    for (uint32_t n0 = 0, n1 = 0; cdu_next_range(l, both, 2, &n0, &n1);) {
+        uint32_t tiles = (n1 - n0) * an_image;
+        for (uint32_t first = 0; first < tiles; first += s.w.room) {
+            uint32_t chunk = cdu_smaller(s.w.room, tiles - first);
+            bool begun = s.rows > 0;
+            CDU_TRY(append_transform(l, node, "weight gradient", s.w.form, g->x, s.v, &s.x, &s.d, n0, n1, first, chunk, s.w.room, error));
+            CDU_TRY(append_gradient_input(&s, n0, n1, first, chunk, error));
+            CDU_TRY(append_gradient_product(&s, chunk, begun, error));
+        }
+    }
+    return append_unpack(&s, error);
+}
+
+static bool gradient_fits(const cdu_device_info *device, const cdu_conv_problem *p, const cdu_choice *choice)
+{
+    const uint32_t *setting = choice->setting;
+    if (setting[FORM] > LANES4 || !cdu_setting_is_power(setting[TILES], 4, 32) || !cdu_setting_is_power(setting[VECTORS], 1, 2)) return false;
+    gradient_work g = choose_gradient(device, p, choice);
+    return g.room > 0 && local_bytes_of(&g) <= cdu_smaller(device->local_bytes, 32 << 10) && 4 * g.slot_floats <= device->largest_binding;
+}
+
 static bool fits(const cdu_device_info *device, const cdu_conv_problem *p, const cdu_choice *choice)
 {
     const uint32_t *setting = choice->setting;
-    if (p->pass != CDU_CONV_SUM || p->side != 3 || p->stride != 1 || p->parities != 1 || p->in_lanes % 4 || p->out_lanes % 4 || p->in_lanes < 8)
+    if (p->side != 3 || p->stride != 1 || p->parities != 1 || p->in_lanes % 4 || p->out_lanes % 4 || p->in_lanes < 8)
         return false;
+    if (p->pass == CDU_CONV_GRADIENT) return gradient_fits(device, p, choice);
     if (setting[FORM] > SPREAD || setting[TILES] > 16 || !cdu_setting_is_power(setting[VECTORS], 1, 8)) return false;
     if (setting[FORM] == SPREAD && !can_spread(device)) return false;
     shape_of_work s = choose(device, p, choice);
@@ -185,7 +353,8 @@ static bool fits(const cdu_device_info *device, const cdu_conv_problem *p, const
 static bool preferred(const cdu_device_info *device, const cdu_conv_problem *p)
 {
     if (cdu_op_wide(device)) return false;
-    if (device->kind == CDU_CPU) return true;
+    if (device->kind == CDU_CPU) return p->pass == CDU_CONV_SUM;
+    if (p->pass == CDU_CONV_GRADIENT) return p->in_lanes >= 64 && p->out_lanes >= 64;
     uint32_t least = cdu_conv_large_caches(device) ? 64 : 128;   /* docs/kernels.md; 128 on paper */
     return p->in_lanes >= least && p->out_lanes >= least;
 }
@@ -193,8 +362,12 @@ static bool preferred(const cdu_device_info *device, const cdu_conv_problem *p)
 static uint32_t candidates(const cdu_device_info *device, const cdu_conv_problem *problem, cdu_choice *out, uint32_t limit)
 {
     static const uint32_t settings[][CDU_SETTINGS] = {{0}, {0, 2, 4}, {0, 2, 8}, {0, 4, 2}, {0, 8, 2}, {0, 8, 8}, {0, 0, 0, 8 << 10}, {0, 0, 0, 64 << 10}};
-    return cdu_op_wide(device) ? 0 : cdu_conv_candidates(&cdu_conv_winograd_items, device, problem, settings, sizeof settings / sizeof *settings, out, limit);
+    static const uint32_t of_gradient[][CDU_SETTINGS] = {{0}, {0, 8}, {0, 32}, {0, 8, 1}, {0, 16, 1}, {0, 0, 0, 8 << 10}, {0, 0, 0, 16 << 10}, {0, 0, 0, 64 << 10}};
+    if (cdu_op_wide(device)) return 0;
+    if (problem->pass == CDU_CONV_GRADIENT)
+        return cdu_conv_candidates(&cdu_conv_winograd_items, device, problem, of_gradient, sizeof of_gradient / sizeof *of_gradient, out, limit);
+    return cdu_conv_candidates(&cdu_conv_winograd_items, device, problem, settings, sizeof settings / sizeof *settings, out, limit);
 }
 
 const cdu_conv_variant cdu_conv_winograd_items = {.name = "winograd_items", .approximate = true, .setting = {"form", "tiles", "vectors", "chunk"},
-                                                  .fits = fits, .preferred = preferred, .candidates = candidates, .sum = items_sum};
+                                                  .fits = fits, .preferred = preferred, .candidates = candidates, .sum = items_sum, .gradient = items_gradient};
