@@ -109,7 +109,7 @@ void cdu_cache_store(const char *kind, cdu_cache_key key, const void *bytes, siz
 int cdu_cache_lock(cdu_cache_key key)
 {
     char folder[CDU_PATH_LIMIT], path[CDU_PATH_LIMIT];
-    if (!folder_of(folder) || cdu_folder_create(folder, NULL) != CDU_OK || cdu_path_join(path, folder, "lock", NULL) != CDU_OK) return -1;
+    if (!folder_of(folder) || cdu_folder_create(folder, NULL) != CDU_OK || cdu_path_join(path, folder, ".lock", NULL) != CDU_OK) return -1;
     int file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     struct flock byte = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = (off_t)(key.low >> 8), .l_len = 1};
     while (file >= 0 && fcntl(file, F_OFD_SETLKW, &byte))

@@ -57,8 +57,11 @@ foreach(room base graph ops backends model slide study train report segment phan
     cdunet_add_test(${room} COMMAND test_${room} --jobs 1 TIMEOUT 1500)
     if(room STREQUAL backends)
       set_tests_properties(backends PROPERTIES RUN_SERIAL TRUE) # it takes times
+      add_library(removed MODULE tests/backends/main_removed.c) # what goes from the driver's cache
+      target_link_libraries(removed PRIVATE ${CMAKE_DL_LIBS})
+      add_dependencies(test_backends removed)
     endif()
-    if(room MATCHES "tools|phantom|train|report|segment")
+    if(room MATCHES "backends|tools|phantom|train|report|segment")
       add_dependencies(test_${room} cdunet-program)
     endif()
     if(room STREQUAL train) # the disk of the kill tests

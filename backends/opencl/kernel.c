@@ -85,7 +85,10 @@ static cdu_status build(cdu_device *device, const char *source, const char *name
     cl_int code;
     cl_program program = cl->clCreateProgramWithSource(device->context, 1, &source, NULL, &code);
     if (!program) return CDU_CL_FAIL(error, device, code, "taking a kernel's source");
+    /* PoCL 3.1 removes what another process has just compiled and then writes its own; who looks meanwhile fails, or ends */
+    int lock = device->pocl ? cdu_cache_lock(key) : -1;
     code = cl->clBuildProgram(program, 1, &device->id, device->options, NULL, NULL);
+    cdu_cache_unlock(lock);
     if (code != CL_SUCCESS) {
         cdu_status status = build_failed(device, program, name, code, error);
         cl->clReleaseProgram(program);

@@ -9,7 +9,7 @@ import glob, os, shutil, signal, struct, subprocess, sys, tempfile, time, zlib
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 sys.dont_write_bytecode = True
-from launch import mpiexec, start
+from launch import ended, mpiexec, start
 
 PROGRAM, MPIEXEC = sys.argv[1:3]
 DEADLINE, CLASSES, SIDE = 3, 3, 96
@@ -45,7 +45,7 @@ def command(study, out, *more, devices="opencl:0,opencl:0"):
 def run(study, out, *more, ranks=2, devices=None, code=0):
     done = mpiexec(MPIEXEC, ranks, command(study, out, *more, devices=devices or ",".join(["opencl:0"] * ranks)))
     if done.returncode != code:
-        sys.exit(f"{out}: code {done.returncode}, not {code}: {done.stderr}")
+        sys.exit(f"{out}: not code {code}: {ended(done)}")
     return done.stderr
 
 
