@@ -12,7 +12,7 @@ enum {
     CHUNK_BYTES_GPU = 32 << 20,     /* enough groups at once for a large GPU */
     ITEMS = 64,                     /* of a group */
     FEW_TILES = 64,                 /* of which a group of half as many items takes all */
-    RUN = 128,                      /* tiles after which a sum of a weight gradient starts anew */
+    RUN = 256,                      /* tiles after which a sum of a weight gradient starts anew */
     WANTED_GROUPS = 1024,           /* of its product, all slots together, for a large GPU */
     LEAST_SLOT = 32,                /* tiles of a slot */
     SLOT_BYTES = 64 << 20,          /* of all its partial sums */
@@ -206,7 +206,7 @@ static uint64_t local_bytes_of(const gradient_work *g)
 static gradient_work choose_gradient(const cdu_device_info *device, const cdu_conv_problem *p, const cdu_choice *choice)
 {
     bool processor = device->kind == CDU_CPU;
-    gradient_work g = {.form = processor ? LANES4 : SCALARS, .kt = 16, .gx = 1, .gy = 1, .gz = 1};
+    gradient_work g = {.form = processor ? LANES4 : SCALARS, .kt = 8, .gx = 1, .gy = 1, .gz = 1};
     uint32_t in = p->in_lanes / 4, out = p->out_lanes / 4, most = choice->setting[VECTORS] ? choice->setting[VECTORS] : 2;
     if (choice->setting[FORM]) g.form = choice->setting[FORM];
     if (choice->setting[TILES]) g.kt = choice->setting[TILES];
@@ -238,8 +238,8 @@ static gradient_work choose_gradient(const cdu_device_info *device, const cdu_co
     if (slots > most_slots) slots = most_slots;
     if (slots > fit) slots = fit;
     if (!slots) slots = 1;
-    g.slot_tiles = cdu_ceil_div(cdu_ceil_div(g.room, (uint32_t)slots), g.kt) * g.kt;
-    g.slots = cdu_ceil_div(g.room, g.slot_tiles);
+    g.slot_tiles = cdu_smaller(cdu_ceil_div(cdu_ceil_div(g.room, (uint32_t)slots), g.kt) * g.kt, RUN);
+    g.slots = cdu_smaller(cdu_ceil_div(g.room, g.slot_tiles), (uint32_t)slots);
     return g;
 }
 
@@ -268,21 +268,21 @@ static cdu_status append_gradient_input(gradient_steps *s, uint32_t n0, uint32_t
     return cdu_append(s->l, &draft, error);
 }
 
-static cdu_status append_gradient_product(const gradient_steps *s, uint32_t chunk, bool begun, cdu_error *error)
+static cdu_status append_gradient_product(const gradient_steps *s, uint32_t chunk, uint32_t first, bool begun, cdu_error *error)
 {
     const gradient_work *w = &s->w;
     cdu_draft draft = cdu_draft_begin("winograd_products.k", "winograd_items_gradient", s->node, "weight gradient");
     cdu_draft_define(&draft, "NI", w->ni);
     cdu_draft_define(&draft, "NO", w->no);
     cdu_draft_define(&draft, "KT", w->kt);
-    cdu_draft_define(&draft, "RUN", RUN);
     cdu_draft_groups(&draft, w->out_groups * w->in_groups, cdu_ceil_div(w->slots, w->gz), PLACES, w->gx, w->gy, w->gz);
     cdu_draft_use(&draft, s->v, CDU_READ, 0, 0);
     cdu_draft_use(&draft, s->dd, CDU_READ, 0, 0);
     cdu_draft_use(&draft, s->partial, begun ? CDU_READ | CDU_WRITE : CDU_WRITE, 0, 0);
-    CDU_CONV_WORDS(&draft, s->x.lanes / 4, s->d.lanes / 4, w->out_groups, chunk, w->room, w->slot_tiles, w->slots, (uint32_t)(w->slot_floats / 4), begun);
-    draft.flops = 18.0 * 16.0 * chunk * s->x.shape.c * s->d.shape.c;
-    draft.bytes = 4.0 * PLACES * chunk * (double)(s->x.lanes + s->d.lanes) + 4.0 * w->slots * (double)w->slot_floats * (begun ? 2 : 1);
+    CDU_CONV_WORDS(&draft, s->x.lanes / 4, s->d.lanes / 4, w->out_groups, chunk, w->room, first, w->slot_tiles, w->slots, (uint32_t)(w->slot_floats / 4), begun);
+    double tiles = cdu_smaller(chunk - first, w->slots * w->slot_tiles);
+    draft.flops = 18.0 * 16.0 * tiles * s->x.shape.c * s->d.shape.c;
+    draft.bytes = 4.0 * PLACES * tiles * (double)(s->x.lanes + s->d.lanes) + 4.0 * w->slots * (double)w->slot_floats * (begun ? 2 : 1);
     return cdu_append(s->l, &draft, error);
 }
 
@@ -323,7 +323,8 @@ static cdu_status items_gradient(cdu_lowering *l, const cdu_node *node, const cd
             bool begun = s.rows > 0;
             CDU_TRY(append_transform(l, node, "weight gradient", s.w.form, g->x, s.v, &s.x, &s.d, n0, n1, first, chunk, s.w.room, error));
             CDU_TRY(append_gradient_input(&s, n0, n1, first, chunk, error));
-            CDU_TRY(append_gradient_product(&s, chunk, begun, error));
+            for (uint32_t at = 0; at < chunk; at += s.w.slots * s.w.slot_tiles, begun = true)
+                CDU_TRY(append_gradient_product(&s, chunk, at, begun, error));
         }
     }
     return append_unpack(&s, error);
@@ -362,7 +363,7 @@ static bool preferred(const cdu_device_info *device, const cdu_conv_problem *p)
 static uint32_t candidates(const cdu_device_info *device, const cdu_conv_problem *problem, cdu_choice *out, uint32_t limit)
 {
     static const uint32_t settings[][CDU_SETTINGS] = {{0}, {0, 2, 4}, {0, 2, 8}, {0, 4, 2}, {0, 8, 2}, {0, 8, 8}, {0, 0, 0, 8 << 10}, {0, 0, 0, 64 << 10}};
-    static const uint32_t of_gradient[][CDU_SETTINGS] = {{0}, {0, 8}, {0, 32}, {0, 8, 1}, {0, 16, 1}, {0, 0, 0, 8 << 10}, {0, 0, 0, 16 << 10}, {0, 0, 0, 64 << 10}};
+    static const uint32_t of_gradient[][CDU_SETTINGS] = {{0}, {0, 16}, {0, 32}, {0, 8, 1}, {0, 16, 1}, {0, 0, 0, 8 << 10}, {0, 0, 0, 16 << 10}, {0, 0, 0, 64 << 10}};
     if (cdu_op_wide(device)) return 0;
     if (problem->pass == CDU_CONV_GRADIENT)
         return cdu_conv_candidates(&cdu_conv_winograd_items, device, problem, of_gradient, sizeof of_gradient / sizeof *of_gradient, out, limit);

@@ -198,7 +198,7 @@ static void backward(const cdu_op_row *row, cdu_op_data *d)
     if (k == 3 && d->approximate) {
         winograd_sum_slack(y, y->g, &d->in[0], d->in[0].g_slack, d->own[WEIGHT].v, 9ull * d->in[0].dims[3], 9, true,
                            cdu_op_gamma(y->dims[3] + TRANSFORM_OPERATIONS));
-        winograd_gradient_slack(&d->in[0], y, d->own[WEIGHT].g_slack, cdu_op_gamma(fmin(pixels / 16, 128) + pixels / 2048 + 32 + TRANSFORM_OPERATIONS));
+        winograd_gradient_slack(&d->in[0], y, d->own[WEIGHT].g_slack, cdu_op_gamma(fmin(pixels / 16, 256) + pixels / 2048 + 32 + TRANSFORM_OPERATIONS));
     }
     for (uint64_t i = 0; i < y->count; i++) {
         d->own[BIAS].g[i % y->dims[3]] += y->g[i];
