@@ -1,5 +1,6 @@
 /* list.c: lists of steps on OpenCL. Each kernel step has a cl_kernel of its own whose arguments are set once, so that a replay only
- * enqueues. A binding that is not a whole buffer is a sub-buffer, made once a list for each range. */
+ * enqueues. A binding that is not a whole buffer is a sub-buffer, made once a list for each range. NVIDIA's driver (580) crashes when
+ * sub-buffers that begin at the same place are released in the order of their making; there each reaches to the buffer's end. */
 #include "backends/opencl/opencl.h"
 
 #include <stdio.h>
@@ -63,17 +64,18 @@ static cdu_status bind(cdu_list *list, const cdu_binding *b, const char *label, 
         return cdu_fail(error, CDU_FAILED, "step %s: offset %llu is not a multiple of %u", label, (unsigned long long)b->offset,
                         device->info.binding_align);
     *out = b->buffer->memory;
-    if (!b->offset && b->bytes == b->buffer->bytes) return CDU_OK;
+    uint64_t bytes = device->one_range_a_place ? b->buffer->bytes - b->offset : b->bytes;
+    if (!b->offset && bytes == b->buffer->bytes) return CDU_OK;
     for (size_t i = 0; i < list->range_count; i++) {
         const range *r = &list->ranges[i];
-        if (r->buffer == b->buffer && r->offset == b->offset && r->bytes == b->bytes) return *out = r->memory, CDU_OK;
+        if (r->buffer == b->buffer && r->offset == b->offset && r->bytes == bytes) return *out = r->memory, CDU_OK;
     }
     CDU_TRY(cdu_grow(&list->ranges, &list->range_room, list->range_count + 1, sizeof *list->ranges, error));
     cl_int code;
-    cl_buffer_region region = {b->offset, b->bytes};
+    cl_buffer_region region = {b->offset, bytes};
     *out = device->cl->clCreateSubBuffer(b->buffer->memory, CL_MEM_READ_WRITE, CL_BUFFER_CREATE_TYPE_REGION, &region, &code);
     if (!*out) return CDU_CL_FAIL(error, device, code, "binding a part of a buffer");
-    list->ranges[list->range_count++] = (range){b->buffer, b->offset, b->bytes, *out};
+    list->ranges[list->range_count++] = (range){b->buffer, b->offset, bytes, *out};
     return CDU_OK;
 }
 

@@ -365,7 +365,7 @@ static void times(const cdu_gpu *gpu)
     submit_and_wait(gpu, list, 0, NULL, 0);
     submit_and_wait(gpu, list, 1, NULL, 0);
     must(gpu->backend->times(list, 0, &ns, &error));
-    cr_assert(ns > 10000 && ns < 2000000000, "%s: a copy of 4 MiB took %llu ns", gpu->id, (unsigned long long)ns);
+    cr_assert(ns > 500 && ns < 2000000000, "%s: a copy of 4 MiB took %llu ns", gpu->id, (unsigned long long)ns);
     must(gpu->backend->times(list, 1, &ns, &error));
     gpu->backend->list_destroy(list);
     gpu->backend->buffer_destroy(a);
@@ -387,8 +387,9 @@ static void bad_kernels(const cdu_gpu *gpu)
         "BEGIN(P, NO_SHARED)\n    ST(y, p.a, no_such_thing);\nEND\n#endif\n";
     cr_assert_eq(b->kernel_create(gpu->device, broken, "broken", "GX=1 GY=1 GZ=1", 1, 2, 0, &none, NULL, &error), CDU_NO_DEVICE);
     cr_assert(strstr(error.words, "broken") && strstr(error.words, "no_such_thing"), "%s: %s", gpu->id, error.words);
-    /* Oclgrind counts the prelude's lines too */
-    cr_assert(strstr(error.words, ":8:") || strstr(gpu->info.driver, "Oclgrind"), "%s: the line is missing: %s", gpu->id,
+    /* Oclgrind and NVIDIA's OpenCL count the prelude's lines too */
+    bool counts_all = strstr(gpu->info.driver, "Oclgrind") || strstr(gpu->info.driver, "NVIDIA CUDA");
+    cr_assert(strstr(error.words, ":8:") || counts_all, "%s: the line is missing: %s", gpu->id,
               error.words);
     cr_assert_neq(b->kernel_create(gpu->device, affine_source, "other", "GX=1 GY=1 GZ=1", 2, 3, 0, &none, NULL, &error), CDU_OK);
     cr_assert_eq(b->kernel_create(gpu->device, affine_source, "affine", "GX=32 GY=1", 2, 3, 0, &none, NULL, &error), CDU_FAILED);
