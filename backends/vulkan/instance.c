@@ -191,6 +191,21 @@ static void describe_limits(const VkPhysicalDeviceLimits *limits, uint64_t large
     out->local_bytes = limits->maxComputeSharedMemorySize;
 }
 
+/* As the vendors' own extensions tell; 0 where there is none (Intel). */
+static uint32_t count_units(const cdu_vulkan_instance *instance, VkPhysicalDevice device)
+{
+    VkPhysicalDeviceShaderSMBuiltinsPropertiesNV nvidia = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_SM_BUILTINS_PROPERTIES_NV};
+    VkPhysicalDeviceShaderCorePropertiesAMD amd = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_CORE_PROPERTIES_AMD};
+    VkPhysicalDeviceProperties2 all = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2};
+    void **tail = &all.pNext;
+    if (cdu_vulkan_extension(instance, device, VK_NV_SHADER_SM_BUILTINS_EXTENSION_NAME)) *tail = &nvidia, tail = &nvidia.pNext;
+    if (cdu_vulkan_extension(instance, device, VK_AMD_SHADER_CORE_PROPERTIES_EXTENSION_NAME)) *tail = &amd;
+    if (!all.pNext) return 0;
+    instance->vkGetPhysicalDeviceProperties2(device, &all);
+    return nvidia.shaderSMCount + amd.shaderEngineCount * amd.shaderArraysPerEngineCount * amd.computeUnitsPerShaderArray;
+}
+
 void cdu_vulkan_describe(const cdu_vulkan_instance *instance, VkPhysicalDevice device, cdu_device_info *out)
 {
     *out = (cdu_device_info){0};
@@ -244,6 +259,7 @@ void cdu_vulkan_describe(const cdu_vulkan_instance *instance, VkPhysicalDevice d
     if (subgroup.supportedStages & VK_SHADER_STAGE_COMPUTE_BIT && subgroup.supportedOperations & VK_SUBGROUP_FEATURE_BALLOT_BIT)
         out->features |= CDU_HAS_BROADCAST;
     out->vector_width = 4;
+    out->compute_units = count_units(instance, device);
     out->segment_ms = out->kind == CDU_CPU ? 0 : 100;
     identify(&pci, has_pci, id.deviceUUID, out);
 }

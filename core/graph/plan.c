@@ -103,10 +103,11 @@ static cdu_status place(cdu_plan *plan, cdu_error *error)
     return status;
 }
 
-/* A guess at seconds, on the slow side, so that segments end before drivers lose patience. Measured speeds can replace it. */
+/* A guess at seconds, on the slow side, so that segments end before drivers lose patience: every submission costs tens of microseconds. Where
+ * the driver does not tell its units, as many are taken as the smallest cards and built-in GPUs of the last ten years have. */
 static double guess_seconds(const cdu_device_info *device, const cdu_draft *draft)
 {
-    double units = device->compute_units ? device->compute_units : 1;
+    double units = device->compute_units ? device->compute_units : device->kind == CDU_DISCRETE ? 8 : 4;
     double compute = draft->flops / (20e9 * units), traffic = draft->bytes / (4e9 * units);
     return compute > traffic ? compute : traffic;
 }
