@@ -37,8 +37,22 @@ typedef float4 f4;
 /* buffers: scalar, vector (index in vectors), scalar of a vector buffer (index in scalars), unsigned */
 #define LD(b, i) ((b)[i])
 #define ST(b, i, x) ((b)[i] = (x))
+/* Vectors lie at multiples of their size. vload does not know, and GPUs' compilers make four loads of it; CPUs' do not care. */
+#if VW == 4
+#define LOAD_OF(space)                                                                                                             \
+    static inline vf __attribute__((overloadable)) load_(const space float *from, size_t i) { return ((const space vf *)from)[i]; }
+#define STORE_OF(space)                                                                                                            \
+    static inline void __attribute__((overloadable)) store_(space float *to, size_t i, vf x) { ((space vf *)to)[i] = x; }
+LOAD_OF(__global)
+LOAD_OF(__local)
+STORE_OF(__global)
+STORE_OF(__local)
+#define LDV(b, i) load_((b), (i))
+#define STV(b, i, x) store_((b), (i), (x))
+#else
 #define LDV(b, i) JOIN(vload, VW)((i), (b))
 #define STV(b, i, x) JOIN(vstore, VW)((x), (i), (b))
+#endif
 /* VW elements `s` apart, by LD, LDS or LDU */
 #define FOUR_OF(L, b, i, s) L(b, i), L(b, (i) + (s)), L(b, (i) + 2 * (s)), L(b, (i) + 3 * (s))
 #if VW == 4
