@@ -13,6 +13,11 @@ bool cdu_conv_large_caches(const cdu_device_info *device)
     return strstr(device->vendor, "NVIDIA") != NULL;
 }
 
+bool cdu_conv_many_registers(const cdu_device_info *device)
+{
+    return strstr(device->vendor, "NVIDIA") != NULL;
+}
+
 uint32_t cdu_conv_vector_of(const cdu_layout *layout, uint32_t limit)
 {
     uint32_t width = limit;

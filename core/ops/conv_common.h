@@ -48,6 +48,8 @@ void cdu_conv_channel_params(cdu_draft *, const cdu_layout *, uint64_t step);
 bool cdu_conv_few_registers(const cdu_device_info *);
 /* NVIDIA's GPUs: what goes through memory from one step to the next mostly stays in a cache. */
 bool cdu_conv_large_caches(const cdu_device_info *);
+/* NVIDIA's have 255 an item, and still enough items at once. */
+bool cdu_conv_many_registers(const cdu_device_info *);
 
 /* Lanes of x in in_blocks blocks of ib, of y (or d) in out_blocks blocks of nv vectors of vw. */
 typedef struct { uint32_t ib, in_blocks, vw, nv, out_blocks; } cdu_conv_blocks;

@@ -12,7 +12,8 @@ enum {
     FEW_ITEMS = 32 << 10,           /* fewer are too few for a large GPU: smaller register tiles */
     RUN = 128,                      /* pixels after which a sum of a weight gradient starts anew */
     WANTED_GROUPS = 512,            /* of a weight gradient, all slots together */
-    SLOT_BYTES = 64 << 20           /* of all partial sums of a gradient, if it can be */
+    SLOT_BYTES = 64 << 20,          /* of all partial sums of a gradient, if it can be */
+    FETCH = 10, FETCH_GRADIENT = 2  /* vectors that an item has under way on their way to local memory: as registers allow on RDNA3 */
 };
 enum { ROWS, VECTORS, COLUMNS, CHUNK }; /* settings; of a gradient: rows and columns of a tile, CHUNK vectors of input lanes */
 
@@ -22,7 +23,7 @@ typedef struct { uint32_t rows, nv, across, down, kc; } tiling;
 static uint64_t tile_bytes(uint32_t side, uint32_t stride, const tiling *t)
 {
     uint64_t rows = (t->down * t->rows - 1) * stride + side, columns = (t->across - 1) * stride + side;
-    return 16ull * t->kc * rows * columns;
+    return 16ull * t->kc * (t->kc == 1 ? rows * columns : rows * columns + 15); /* as PLANE of the kernel, at most */
 }
 
 static tiling choose_tiling(const cdu_device_info *device, const cdu_conv_problem *p, const cdu_choice *choice)
@@ -64,6 +65,7 @@ static cdu_status append_sum(cdu_lowering *l, const cdu_node *node, const char *
         cdu_conv_define(&draft, &sum->window, b);
         cdu_draft_define(&draft, "NP", t->rows);
         cdu_draft_define(&draft, "KC", t->kc);
+        cdu_draft_define(&draft, "FETCH", FETCH);
         cdu_draft_define(&draft, "PARITIES", sum->window.parities);
         cdu_draft_define(&draft, "EPILOGUE", epilogue);
         cdu_draft_define(&draft, "ACCUMULATE", sum->accumulate);
@@ -134,11 +136,13 @@ static cdu_status append_partial(cdu_lowering *l, const cdu_node *node, const cd
                                  const cdu_conv_packing *order, const cutting *c, cdu_tensor partial, uint32_t n0, uint32_t n1,
                                  uint32_t first_slot, uint32_t slots, cdu_error *error)
 {
+    const cdu_device_info *device = cdu_lowering_device(l);
     const cdu_layout *x = cdu_tensor_layout(l, g->x), *d = cdu_tensor_layout(l, g->d);
     cdu_draft draft = cdu_draft_begin("conv_gemm.k", "gemm_gradient", node, "weight gradient");
     cdu_conv_define(&draft, &g->window, b);
     cdu_draft_define(&draft, "BIAS_OF_X", g->bias_of_x);
     cdu_draft_define(&draft, "RUN", RUN);
+    cdu_draft_define(&draft, "FETCH", cdu_conv_many_registers(device) ? 2 * FETCH_GRADIENT : FETCH_GRADIENT);
     cdu_draft_define(&draft, "INS", c->ins);
     cdu_draft_define(&draft, "TH", c->th);
     cdu_draft_define(&draft, "TW", c->tw);
