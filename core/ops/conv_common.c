@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+enum { UNPACK_ITEMS = 256, UNPACK_GROUPS = 512 };
+
 bool cdu_conv_few_registers(const cdu_device_info *device)
 {
     return strstr(device->vendor, "Intel") != NULL;
@@ -122,6 +124,22 @@ cdu_status cdu_conv_append_epilogue(cdu_lowering *l, const cdu_node *node, const
     return cdu_append(l, &draft, error);
 }
 
+/* Where items are plenty, up to 16 of them share the slots of a weight, 16 slots or more each; the rest of a group are further blocks. Few
+ * weights are spread over groups by their taps too. */
+static void unpack_groups(cdu_draft *draft, const cdu_device_info *device, const cdu_conv_blocks *b, uint32_t taps, uint32_t slots)
+{
+    if (cdu_op_wide(device)) {
+        block_groups(draft, device, b);
+        return;
+    }
+    uint32_t lanes = b->vw * b->nv, deep = cdu_larger(UNPACK_ITEMS / (b->ib * lanes), 1), split = 1;
+    while (2 * split <= deep && split < 16 && slots > 16 * split) split *= 2;
+    uint32_t rows = cdu_ceil_div(b->in_blocks, deep / split);
+    bool few = (uint64_t)b->out_blocks * rows < UNPACK_GROUPS;
+    cdu_draft_define(draft, "SPLIT", split);
+    cdu_draft_groups(draft, b->out_blocks, rows, few ? taps : 1, b->ib, lanes, deep);
+}
+
 cdu_status cdu_conv_append_unpack(cdu_lowering *l, const cdu_node *node, const cdu_conv_gradient *g, const cdu_conv_blocks *b,
                                   const cdu_conv_packing *order, cdu_tensor partial, uint64_t slot_floats, uint32_t slots,
                                   uint32_t bias_parts, cdu_error *error)
@@ -130,7 +148,7 @@ cdu_status cdu_conv_append_unpack(cdu_lowering *l, const cdu_node *node, const c
     cdu_draft draft = cdu_draft_begin("conv.k", "conv_unpack", node, "unpack");
     cdu_conv_define(&draft, &g->window, b);
     cdu_draft_define(&draft, "BIAS_OF_X", g->bias_of_x);
-    block_groups(&draft, cdu_lowering_device(l), b);
+    unpack_groups(&draft, cdu_lowering_device(l), b, order->taps, slots);
     cdu_draft_use(&draft, partial, CDU_READ, 0, 0);
     cdu_draft_use(&draft, g->weight, g->add_weight ? CDU_READ | CDU_WRITE : CDU_WRITE, 0, 0);
     cdu_draft_use(&draft, g->bias, g->add_bias ? CDU_READ | CDU_WRITE : CDU_WRITE, 0, 0);
