@@ -6,7 +6,8 @@
 #include "core/ops/ops.h"
 
 enum { WEIGHT, BIAS, RUNNING_MEAN, RUNNING_VAR, SAVED };    /* own values, in order of declaration */
-enum { FORWARD_ROWS = 5, BACKWARD_ROWS = 4, SAVED_ROWS = 4, MEANS_ROWS = 2, FINISH_ITEMS = 64 };
+enum { FORWARD_ROWS = 5, BACKWARD_ROWS = 4, SAVED_ROWS = 4, MEANS_ROWS = 2 };
+enum { JOIN_LANES = 64, NARROW_LANES = 8, NARROW_ITEMS = 32, PARTS_AN_ITEM = 4 };
 
 static uint32_t relu_define(const cdu_node *node)
 {
@@ -41,6 +42,14 @@ static void params(cdu_draft *draft, const uint32_t *words, size_t count)
 {
     for (size_t i = 0; i < count; i++) cdu_draft_param(draft, words[i]);
 }
+/* Items of a step that joins parts: an item a lane; where items are plenty, several that share the parts of a lane. */
+static void join_groups(cdu_draft *draft, const cdu_device_info *device, uint32_t lanes, uint32_t parts)
+{
+    uint32_t across = cdu_op_wide(device) ? JOIN_LANES : NARROW_LANES, down = 1;
+    while (!cdu_op_wide(device) && down < NARROW_ITEMS && parts > PARTS_AN_ITEM * down) down *= 2;
+    cdu_draft_groups(draft, cdu_op_groups(lanes, across, UINT32_MAX), 1, 1, across, down, 1);
+}
+
 #define PARAMS(draft, ...)                                                                                                         \
     params((draft), (const uint32_t[]){__VA_ARGS__}, sizeof((const uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t))
 
@@ -58,7 +67,7 @@ static cdu_status append_exchange(cdu_lowering *l, const cdu_node *node, const c
     cdu_draft_use(&draft, mine, CDU_WRITE, 0, 0);
     PARAMS(&draft, *parts, x->lanes);
     cdu_draft_define(&draft, "RELU", 0);
-    cdu_draft_groups(&draft, cdu_op_groups(x->lanes, FINISH_ITEMS, UINT32_MAX), 1, 1, FINISH_ITEMS, 1, 1);
+    join_groups(&draft, cdu_lowering_device(l), x->lanes, *parts);
     CDU_TRY(cdu_append(l, &draft, error));
     *parts = cdu_lowering_ranks(l);
     return cdu_lower_gathered(l, mine, part, error);
@@ -81,7 +90,7 @@ static cdu_status append_joined(cdu_lowering *l, const cdu_node *node, const nor
     cdu_draft_param_float(&draft, node->attributes.real[0]);
     cdu_draft_param_float(&draft, node->attributes.real[1]);
     cdu_draft_define(&draft, "RELU", 0);
-    cdu_draft_groups(&draft, cdu_op_groups(row_lanes(x.shape.c), FINISH_ITEMS, UINT32_MAX), 1, 1, FINISH_ITEMS, 1, 1);
+    join_groups(&draft, cdu_lowering_device(l), row_lanes(x.shape.c), parts);
     return cdu_append(l, &draft, error);
 }
 
@@ -122,6 +131,7 @@ static cdu_status append_apply(cdu_lowering *l, const cdu_node *node, const norm
     for (uint32_t n0 = 0, n1 = 0; cdu_next_range(l, tensors, 2, &n0, &n1);) {
         uint64_t pixels = cdu_op_pixels(&x, n0, n1);
         cdu_op_division d = cdu_op_divide(l, b->x, width, pixels, 2, false);
+        cdu_op_division_spread(l, &d, pixels);
         cdu_draft draft = cdu_draft_begin("batch_norm.k", kernel, node, pass);
         if (normalizes) cdu_draft_use(&draft, b->saved, CDU_READ, 0, 0);
         cdu_draft_use(&draft, b->y, b->in_place ? CDU_READ | CDU_WRITE : CDU_WRITE, n0, n1);
@@ -187,7 +197,7 @@ static cdu_status append_gradient_exchange(cdu_lowering *l, const cdu_node *node
     cdu_draft_use(&draft, mine, CDU_WRITE, 0, 0);
     PARAMS(&draft, parts, x.lanes, x.shape.c, row, g->add_weight, g->add_bias);
     cdu_draft_define(&draft, "RELU", 0);
-    cdu_draft_groups(&draft, cdu_op_groups(x.lanes, FINISH_ITEMS, UINT32_MAX), 1, 1, FINISH_ITEMS, 1, 1);
+    join_groups(&draft, cdu_lowering_device(l), x.lanes, parts);
     CDU_TRY(cdu_append(l, &draft, error));
     CDU_TRY(cdu_lower_gathered(l, mine, &all, error));
     draft = cdu_draft_begin("batch_norm.k", "batch_norm_gradient_means", node, "backward sums joined");
@@ -197,7 +207,7 @@ static cdu_status append_gradient_exchange(cdu_lowering *l, const cdu_node *node
     PARAMS(&draft, cdu_lowering_ranks(l), x.lanes, x.shape.c, row);
     cdu_draft_param_float(&draft, (float)(cdu_lowering_images(l, x.shape.n) * x.shape.h * x.shape.w));
     cdu_draft_define(&draft, "RELU", 0);
-    cdu_draft_groups(&draft, cdu_op_groups(row, FINISH_ITEMS, UINT32_MAX), 1, 1, FINISH_ITEMS, 1, 1);
+    join_groups(&draft, cdu_lowering_device(l), row, cdu_lowering_ranks(l));
     return cdu_append(l, &draft, error);
 }
 
@@ -235,7 +245,7 @@ static cdu_status append_sums(cdu_lowering *l, const cdu_node *node, const gradi
     PARAMS(&draft, parts, x.lanes, x.shape.c, row_lanes(x.shape.c), g->add_weight, g->add_bias);
     cdu_draft_param_float(&draft, (float)cdu_op_pixels(&x, 0, x.shape.n));
     cdu_draft_define(&draft, "RELU", 0);
-    cdu_draft_groups(&draft, cdu_op_groups(row_lanes(x.shape.c), FINISH_ITEMS, UINT32_MAX), 1, 1, FINISH_ITEMS, 1, 1);
+    join_groups(&draft, cdu_lowering_device(l), row_lanes(x.shape.c), parts);
     return cdu_append(l, &draft, error);
 }
 
@@ -247,6 +257,7 @@ static cdu_status append_gradient(cdu_lowering *l, const cdu_node *node, const g
     for (uint32_t n0 = 0, n1 = 0; cdu_next_range(l, tensors, 3, &n0, &n1);) {
         uint64_t pixels = cdu_op_pixels(&x, n0, n1);
         cdu_op_division d = cdu_op_divide(l, g->x, width, pixels, 3, false);
+        cdu_op_division_spread(l, &d, pixels);
         cdu_draft draft = cdu_draft_begin("batch_norm.k", "batch_norm_gradient", node, "backward");
         cdu_draft_use(&draft, g->x, CDU_READ, n0, n1);
         cdu_draft_use(&draft, g->saved, CDU_READ, 0, 0);

@@ -8,6 +8,7 @@ enum {
     WIDE_BYTES = 32 << 10,  /* what a CPU group walks at least, and a tile of a reduction: stays in its first cache */
     STREAM_BYTES = 8 << 20, /* gain by size measured on Zen 4 with 32 MiB of shared cache: 4 to 16 MiB alike */
     GROUP_ITEMS = 256,
+    FULL_GROUPS = 1024,     /* fill a large GPU */
     GROUP_PARTS = 128       /* groups of a reduction on a GPU */
 };
 
@@ -84,6 +85,13 @@ cdu_op_division cdu_op_divide(const cdu_lowering *l, cdu_tensor like, uint32_t w
     d.per = (uint32_t)per;
     d.groups = (uint32_t)ceil_div(pixels, per);
     return d;
+}
+
+void cdu_op_division_spread(const cdu_lowering *l, cdu_op_division *d, uint64_t pixels)
+{
+    if (cdu_lowering_device(l)->kind == CDU_CPU) return;
+    while (d->per > d->size[1] && ceil_div(pixels, d->per) * d->columns < FULL_GROUPS) d->per /= 2;
+    d->groups = (uint32_t)ceil_div(pixels, d->per);
 }
 
 void cdu_op_division_apply(const cdu_op_division *d, cdu_draft *draft)

@@ -41,6 +41,9 @@ typedef struct {
 /* `streams`: tensors walked at once. */
 cdu_op_division cdu_op_divide(const cdu_lowering *, cdu_tensor like, uint32_t width, uint64_t pixels, uint32_t streams, bool reduction);
 
+/* For what is no reduction: fewer pixels a group where a large GPU would have too few groups. */
+void cdu_op_division_spread(const cdu_lowering *, cdu_op_division *, uint64_t pixels);
+
 /* Defines of a division (VW, GX, GY, GZ) and its groups. */
 void cdu_op_division_apply(const cdu_op_division *, cdu_draft *);
 

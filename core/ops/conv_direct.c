@@ -8,6 +8,7 @@
 enum {
     LOCAL_BUDGET = 128 << 10,       /* bytes of a CPU's tile: half of a small level-2 cache */
     RUN = 128,                      /* pixels after which a sum starts anew */
+    SEGMENT = 16,                   /* of them, side by side, go to one item */
     SLOT_BYTES = 64 << 20           /* of all partial sums of a gradient, if it can be */
 };
 
@@ -22,6 +23,13 @@ static cdu_conv_blocks choose_blocks(const cdu_device_info *device, const cdu_la
     b.in_blocks = x->lanes / b.ib;
     b.out_blocks = y->lanes / (b.vw * b.nv);
     return b;
+}
+
+/* Pads at the end of a single block need no products; those within a concatenation are multiplied by zero. */
+static uint32_t used_lanes(const cdu_layout *x, const cdu_conv_blocks *b)
+{
+    bool gaps = x->split < x->shape.c || b->in_blocks > 1;
+    return gaps ? b->ib : cdu_smaller(x->shape.c, b->ib);
 }
 
 /* Pixels of a register tile: of those that fit into registers the number that wastes least of a row. */
@@ -94,9 +102,7 @@ static cdu_status append_main(cdu_lowering *l, const cdu_node *node, const char 
         cdu_draft_define(&draft, "ACCUMULATE", sum->accumulate);
         if (!sum->accumulate && t.chunk >= b->in_blocks) cdu_op_stream(l, &draft, sum->y, b->vw);
         if (wide) {
-            /* pads at the end of a single block need no products; those within a concatenation are multiplied by zero */
-            bool gaps = x->split < x->shape.c || b->in_blocks > 1;
-            cdu_draft_define(&draft, "LANES", gaps ? b->ib : cdu_smaller(x->shape.c, b->ib));
+            cdu_draft_define(&draft, "LANES", used_lanes(x, b));
             cdu_draft_define(&draft, "TILE", LOCAL_BUDGET / 4);
             cdu_draft_groups(&draft, cdu_ceil_div(w, t.tw), cdu_ceil_div(h, t.th), images, 1, 1, 1);
         } else {
@@ -136,8 +142,9 @@ static cdu_status direct_sum(cdu_lowering *l, const cdu_node *node, const char *
     return CDU_OK;
 }
 
-/* How the pixels of d are cut into tiles (rows where the device is not wide), and tiles into slots. */
-typedef struct { uint32_t tw, th, tiles_x, tiles_y, tiles_a_slot, r; } cutting;
+/* How the pixels of d are cut into tiles, and tiles into slots; r: products at once of wide kernels. Of others a group has across x down
+ * items with a weight's vectors each, and `deep` that share a tile: th segments of tw pixels side by side, deep / th rows. */
+typedef struct { uint32_t tw, th, tiles_x, tiles_y, tiles_a_slot, r, across, down, deep; } cutting;
 
 static uint32_t row_products(const cdu_device_info *device, const cdu_conv_window *window, const cdu_conv_blocks *b)
 {
@@ -147,28 +154,41 @@ static uint32_t row_products(const cdu_device_info *device, const cdu_conv_windo
     return cdu_smaller(products, few ? 4 : b->nv == 2 ? 8 : 16);
 }
 
-static cutting choose_cutting(const cdu_device_info *device, const cdu_conv_window *window, const cdu_conv_blocks *b, const cdu_layout *d,
-                              uint64_t slot_floats)
+static void choose_slots(cutting *c, const cdu_layout *d, uint64_t slot_floats, uint64_t wanted, uint64_t at_once, uint32_t most)
 {
-    bool wide = cdu_op_wide(device);
-    cutting c = {.tw = d->shape.w, .th = 1};
-    if (wide) {
-        if (c.tw > 48) c.tw = 32;
-        c.th = cdu_smaller(d->shape.h, cdu_larger(RUN / c.tw, 1));
-        c.r = row_products(device, window, b);
-    }
-    c.tiles_x = cdu_ceil_div(d->shape.w, c.tw);
-    c.tiles_y = cdu_ceil_div(d->shape.h, c.th);
-    uint64_t tiles = (uint64_t)d->shape.n * c.tiles_x * c.tiles_y;
-    uint64_t at_once = (uint64_t)b->out_blocks * b->in_blocks * (wide ? 1 : window->side);
-    uint64_t wanted = wide ? 64 : device->kind == CDU_CPU ? 1024 : 16384;
+    uint64_t tiles = (uint64_t)d->shape.n * c->tiles_x * c->tiles_y;
     uint64_t slots = (wanted + at_once - 1) / at_once, fit = SLOT_BYTES / (slot_floats * 4);
     if (slots > 1024) slots = 1024;
     if (slots > fit) slots = fit;
     if (!slots) slots = 1;
     uint64_t each = (tiles + slots - 1) / slots;
-    if (each > 256 * (wide ? 1 : 4) && fit > tiles / 256) each = 256 * (wide ? 1 : 4);
-    c.tiles_a_slot = (uint32_t)each;
+    if (each > most && fit > tiles / most) each = most;
+    c->tiles_a_slot = (uint32_t)each;
+}
+
+static cutting wide_cutting(const cdu_device_info *device, const cdu_conv_window *window, const cdu_conv_blocks *b, const cdu_layout *d,
+                            uint64_t slot_floats)
+{
+    cutting c = {.tw = d->shape.w > 48 ? 32 : d->shape.w, .r = row_products(device, window, b)};
+    c.th = cdu_smaller(d->shape.h, cdu_larger(RUN / c.tw, 1));
+    c.tiles_x = cdu_ceil_div(d->shape.w, c.tw);
+    c.tiles_y = cdu_ceil_div(d->shape.h, c.th);
+    choose_slots(&c, d, slot_floats, 64, (uint64_t)b->out_blocks * b->in_blocks, 256);
+    return c;
+}
+
+static cutting items_cutting(const cdu_device_info *device, const cdu_conv_window *window, const cdu_conv_blocks *b, const cdu_layout *d,
+                             uint64_t slot_floats)
+{
+    uint32_t rows = b->in_blocks * window->side, items = device->kind == CDU_CPU ? 64 : 256;
+    cutting c = {.across = 1, .deep = 1, .tw = SEGMENT, .th = 1, .down = cdu_smaller(rows, 8)};
+    while (c.across < b->out_blocks && c.across < 8) c.across *= 2;
+    while (c.deep < 64 && 2 * c.across * c.down * c.deep <= items) c.deep *= 2;
+    while (2 * c.th <= c.deep && c.th * c.tw < d->shape.w) c.th *= 2;
+    c.tiles_x = cdu_ceil_div(d->shape.w, c.th * c.tw);
+    c.tiles_y = cdu_ceil_div(d->shape.h, c.deep / c.th);
+    uint32_t groups = cdu_ceil_div(b->out_blocks, c.across) * cdu_ceil_div(rows, c.down);
+    choose_slots(&c, d, slot_floats, device->kind == CDU_CPU ? 32 : 512, groups, UINT32_MAX);
     return c;
 }
 
@@ -189,10 +209,10 @@ static cdu_status append_partial(cdu_lowering *l, const cdu_node *node, const cd
         cdu_draft_define(&draft, "R", c->r);
         cdu_draft_groups(&draft, b->out_blocks, b->in_blocks, slots, 1, 1, 1);
     } else {
-        uint32_t rows = b->in_blocks * g->window.side, items = 64, across = 1;
-        while (across < b->out_blocks && across < 8) across *= 2;
-        uint32_t down = cdu_smaller(rows, cdu_smaller(items / across, 8)), deep = cdu_smaller(cdu_larger(items / (across * down), 1), slots);
-        cdu_draft_groups(&draft, cdu_ceil_div(b->out_blocks, across), cdu_ceil_div(rows, down), cdu_ceil_div(slots, deep), across, down, deep);
+        cdu_draft_define(&draft, "LANES", used_lanes(x, b));
+        cdu_draft_define(&draft, "AT_ONCE", device->kind == CDU_CPU ? 1 : cdu_conv_few_registers(device) ? 2 : 4);
+        cdu_draft_groups(&draft, cdu_ceil_div(b->out_blocks, c->across), cdu_ceil_div(b->in_blocks * g->window.side, c->down), slots, c->across,
+                         c->down, c->deep);
     }
     cdu_draft_use(&draft, g->x, CDU_READ, n0, n1);
     cdu_draft_use(&draft, g->d, CDU_READ, n0, n1);
@@ -222,7 +242,7 @@ static cdu_status direct_gradient(cdu_lowering *l, const cdu_node *node, const c
     uint32_t bias_parts = g->bias_of_x && !cdu_op_wide(device) ? g->window.side : 1;
     uint64_t slot_floats = order.weights + (g->bias_of_x ? (uint64_t)x->lanes * bias_parts : d->lanes);
     slot_floats = (slot_floats + 15) / 16 * 16;
-    cutting c = choose_cutting(device, &g->window, &b, d, slot_floats);
+    cutting c = (cdu_op_wide(device) ? wide_cutting : items_cutting)(device, &g->window, &b, d, slot_floats);
     cdu_tensor both[2] = {g->x, g->d}, partial;
     uint32_t slots = 0, an_image = c.tiles_x * c.tiles_y;
     for (uint32_t n0 = 0, n1 = 0; cdu_next_range(l, both, 2, &n0, &n1);) slots += cdu_ceil_div((n1 - n0) * an_image, c.tiles_a_slot);
