@@ -19,6 +19,15 @@ void cdu_log_set_handler(cdu_log_handler *handler, void *context, cdu_log_level 
     pthread_mutex_unlock(&lock);
 }
 
+cdu_log_level cdu_log_set_least(cdu_log_level least)
+{
+    pthread_mutex_lock(&lock);
+    cdu_log_level before = least_level;
+    least_level = least;
+    pthread_mutex_unlock(&lock);
+    return before;
+}
+
 void cdu_log(cdu_log_level level, const char *format, ...)
 {
     char line[2048];

@@ -283,6 +283,17 @@ cdu_status cdu_program_create_beside(const cdu_graph *graph, const cdu_gpu *gpu,
     return CDU_OK;
 }
 
+cdu_status cdu_program_check(const cdu_graph *graph, const cdu_gpu *gpu, const cdu_plan_options *options, cdu_error *error)
+{
+    cdu_program p = {.graph = graph, .gpu = gpu};
+    cdu_plan_options planned = *options;
+    planned.quiet = true;
+    cdu_status status = cdu_plan_create(graph, &gpu->info, &planned, &p.plan, error);
+    if (status == CDU_OK) status = fit_into_budget(&p, &planned, error);
+    cdu_plan_destroy(p.plan);
+    return status;
+}
+
 void cdu_program_destroy(cdu_program *p)
 {
     if (!p) return;

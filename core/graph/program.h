@@ -17,6 +17,8 @@ cdu_status cdu_program_create(const cdu_graph *graph, const cdu_gpu *gpu, const 
  * take together: CDU_TRY_AGAIN with the least that would do. `beside` must outlive the program. */
 cdu_status cdu_program_create_beside(const cdu_graph *graph, const cdu_gpu *gpu, const cdu_plan_options *options, cdu_program *beside,
                                      cdu_program **out, cdu_error *error);
+/* Whether there is memory for it, without compiling or allocating: CDU_TRY_AGAIN where not, as cdu_program_create. */
+cdu_status cdu_program_check(const cdu_graph *graph, const cdu_gpu *gpu, const cdu_plan_options *options, cdu_error *error);
 void cdu_program_destroy(cdu_program *program);
 cdu_plan_report cdu_program_report(const cdu_program *program);
 /* Bytes of its plan's peak that it allocated itself: all but what lies in memory of the program beside it. */

@@ -8,13 +8,15 @@
 typedef struct cdu_train_log cdu_train_log;
 
 /* Begins the file, or goes on with it: rows beyond `step` are dropped, since these steps will be done again; so is the validation at
- * `step` unless `validated`. With `several` ranks two more columns: seconds of waiting for the network, and for the slowest rank. */
+ * `step` unless `validated`. With `several` ranks three more columns, in a file that begins or has them: seconds of waiting for
+ * the network, and for the slowest rank; the rank that has fallen behind. */
 cdu_status cdu_train_log_open(const char *folder, const cdu_study *study, bool resume, uint64_t step, bool validated, bool several,
                               cdu_train_log **out, cdu_error *error);
 void cdu_train_log_close(cdu_train_log *log);
 /* CDU_CANNOT_WRITE with a full disk. */
+/* behind: a rank, or -1 for none. */
 cdu_status cdu_train_log_step(cdu_train_log *log, uint64_t step, uint64_t epoch, double loss, double rate, double seconds,
-                              double waits, double network, double slowest, cdu_error *error);
+                              double waits, double network, double slowest, int behind, cdu_error *error);
 cdu_status cdu_train_log_validation(cdu_train_log *log, uint64_t step, uint64_t epoch, const cdu_confusion *confusion,
                                     double seconds, cdu_error *error);
 

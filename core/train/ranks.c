@@ -9,6 +9,7 @@
 #include <xxhash.h>
 
 #include "core/base/memory.h"
+#include "core/base/progress.h"
 
 enum { FACTS_LIMIT = 4096, WORDS_LIMIT = 600 };
 
@@ -22,6 +23,8 @@ void cdu_team_end(cdu_team *team)
 {
     free(team->shares);
     free(team->told);
+    free(team->names);
+    team->names = NULL;
     team->shares = NULL;
     team->told = NULL;
 }
@@ -65,6 +68,19 @@ cdu_status cdu_team_share(cdu_team *team, const char *shares, uint32_t each, uin
     }
     place(team);
     return CDU_OK;
+}
+
+cdu_status cdu_team_share_as_told(cdu_team *team, const uint32_t *shares, cdu_error *error)
+{
+    uint32_t *told;
+    CDU_TRY(cdu_allocate(&told, team->size, sizeof *told, error));
+    memcpy(told, shares, team->size * sizeof *told);
+    cdu_status status = cdu_team_tell(team, told, team->size * sizeof *told, error);
+    if (status == CDU_OK) status = prepare_shares(team, error);
+    if (status == CDU_OK) memcpy(team->shares, told, team->size * sizeof *told);
+    if (status == CDU_OK) place(team);
+    free(told);
+    return status;
 }
 
 cdu_status cdu_team_share_evenly(cdu_team *team, uint32_t batch, uint32_t parts, cdu_error *error)
@@ -261,6 +277,7 @@ struct cdu_team_running {
     bool read;
     double mine[CDU_TOLD];
     float *loss;
+    const cdu_exchange_times *times;
 };
 
 static cdu_status sum_start(void *context, float *data, uint64_t count, uint32_t *request, cdu_error *error)
@@ -290,6 +307,7 @@ static cdu_status settle(void *context, void *patch, bool *done, cdu_error *erro
         float loss[4];
         CDU_TRY(cdu_program_read(r->part->program, r->part->loss, loss, error));
         r->read = true;
+        r->mine[CDU_TOLD_BUSY] = cdu_seconds() - r->part->began - r->times->gathering;
         bool bad = !isfinite(loss[1]);
         r->mine[CDU_TOLD_LOSS] = bad ? 0 : (double)loss[1];
         r->mine[CDU_TOLD_DIVISOR] = (double)loss[2];
@@ -310,7 +328,7 @@ static cdu_status settle(void *context, void *patch, bool *done, cdu_error *erro
 cdu_status cdu_team_run(cdu_team *team, const cdu_team_part *part, struct cdu_sgd_patch patch, float *loss, cdu_exchange_times *times,
                         cdu_error *error)
 {
-    struct cdu_team_running r = {.part = part, .loss = loss};
+    struct cdu_team_running r = {.part = part, .loss = loss, .times = times};
     const cdu_exchanger exchanger = {.context = team, .sum_start = sum_start, .sum_test = sum_test, .gather = gather,
                                      .before_update = settle, .pause = cdu_collective_pause};
     struct cdu_sgd_shared_patch shared = {patch, 1};

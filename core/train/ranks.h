@@ -12,6 +12,8 @@
 /* What one rank wants at the end of a step and any rank's wish settles for all. */
 enum { CDU_WISH_STOP = 1, CDU_WISH_TIME = 2, CDU_WISH_SAVE = 4 };
 
+typedef struct { char words[200]; } cdu_rank_name; /* "rank 1 on HOST (vulkan:0: the device's name)" */
+
 typedef struct {
     cdu_ranks group;            /* kind null: alone */
     uint32_t rank, size;
@@ -19,19 +21,22 @@ typedef struct {
     uint32_t batch, first, share; /* of all; this rank's are [first, first + share) */
     struct cdu_team_running *running; /* the part that is under way */
     double *told;               /* size x CDU_TOLD */
+    cdu_rank_name *names;       /* of all ranks, once cdu_team_device has gone well among several */
     uint32_t request;           /* of the telling that is under way */
     bool telling;
     bool agreed;                /* the failure is known to all ranks */
 } cdu_team;
 
 /* What each rank tells all others in a step. */
-enum { CDU_TOLD_LOSS, CDU_TOLD_DIVISOR, CDU_TOLD_BAD, CDU_TOLD_WISHES, CDU_TOLD };
+enum { CDU_TOLD_LOSS, CDU_TOLD_DIVISOR, CDU_TOLD_BAD, CDU_TOLD_WISHES, CDU_TOLD_BUSY, CDU_TOLD };
 
 /* group: null, or open. The shares are set by cdu_team_share. */
 void cdu_team_begin(cdu_team *team, const cdu_ranks *group);
 void cdu_team_end(cdu_team *team);
 /* shares: "3,1", or null: `each` for every rank. CDU_USAGE where the list does not fit the ranks or a share is 0 or no multiple of `parts`. */
 cdu_status cdu_team_share(cdu_team *team, const char *shares, uint32_t each, uint32_t parts, cdu_error *error);
+/* What rank 0 has, on all ranks. */
+cdu_status cdu_team_share_as_told(cdu_team *team, const uint32_t *shares, cdu_error *error);
 /* `batch` tiles over the ranks as evenly as multiples of `parts` go. */
 cdu_status cdu_team_share_evenly(cdu_team *team, uint32_t batch, uint32_t parts, cdu_error *error);
 
@@ -68,6 +73,7 @@ typedef struct {
     cdu_value loss;             /* cross entropy's result */
     uint64_t pixels;            /* of all ranks' tiles */
     bool mean_of_pixels;
+    double began;               /* when this rank began to work for it, by cdu_seconds */
     uint32_t (*wishes)(const void *context); /* this rank's, asked once its gradients are there; may be null */
     const void *context;
 } cdu_team_part;

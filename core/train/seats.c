@@ -68,15 +68,18 @@ static cdu_status gather_rows(hall *h, cdu_team *team, cdu_error *error)
     return status;
 }
 
-static void tell(const hall *h, const cdu_team *team)
+static cdu_status name_ranks(const hall *h, cdu_team *team, cdu_error *error)
 {
-    for (uint32_t r = 0; r < team->size && team->rank == 0; r++) {
+    CDU_TRY(cdu_allocate(&team->names, team->size, sizeof *team->names, error));
+    for (uint32_t r = 0; r < team->size; r++) {
         const cdu_gpu_seat *seat = &h->seats[r];
         const char *name = "";
         for (uint32_t i = 0; i < seat->count; i++)
             if (!strcmp(seat->rows[i].id, h->ids[r])) name = seat->rows[i].info.name;
-        cdu_log(CDU_LOG_INFO, "rank %u on %s takes %s%s%s", r, seat->host, h->ids[r], *name ? ": " : "", name);
+        if (team->rank == 0) cdu_log(CDU_LOG_INFO, "rank %u on %s takes %s%s%s", r, seat->host, h->ids[r], *name ? ": " : "", name);
+        snprintf(team->names[r].words, sizeof team->names[r].words, "rank %u on %.60s (%s%s%.90s)", r, seat->host, h->ids[r], *name ? ": " : "", name);
     }
+    return CDU_OK;
 }
 
 static cdu_status choose(hall *h, cdu_team *team, const char *list, bool oversubscribe, char *out, size_t size, cdu_error *error)
@@ -88,9 +91,8 @@ static cdu_status choose(hall *h, cdu_team *team, const char *list, bool oversub
     cdu_status status = cdu_gpu_assign(h->seats, team->size, h->ranks[0].oversubscribe, h->ids, error);
     team->agreed = status == CDU_NO_DEVICE || status == CDU_USAGE; /* all ranks find the same; memory may end on one */
     if (status != CDU_OK) return status;
-    tell(h, team);
     snprintf(out, size, "%s", h->ids[team->rank]);
-    return CDU_OK;
+    return name_ranks(h, team, error);
 }
 
 cdu_status cdu_team_device(cdu_team *team, const char *list, bool oversubscribe, char *out, size_t size, cdu_error *error)

@@ -14,16 +14,19 @@
 #include "core/base/file.h"
 #include "core/base/memory.h"
 #include "core/base/progress.h"
+#include "core/base/random.h"
 #include "core/base/stop.h"
 #include "core/ops/open.h"
 #include "core/ops/ops.h"
 #include "core/train/augment.h"
+#include "core/train/balance.h"
 #include "core/train/checkpoint.h"
 #include "core/train/facts.h"
 #include "core/train/fault.h"
 #include "core/train/folder.h"
 #include "core/train/loader.h"
 #include "core/train/log.h"
+#include "core/train/pace.h"
 #include "core/train/ranks.h"
 #include "core/train/rate.h"
 #include "core/train/saver.h"
@@ -60,6 +63,8 @@ typedef struct {
     uint64_t timed_steps;
     float loss;
     cdu_exchange_times waits; /* of the last step, for other ranks */
+    double part_began;        /* since when this rank works at the part that is under way */
+    cdu_pace pace;            /* rank 0's, of all ranks */
     cdu_progress_bar bar;
 } run;
 
@@ -82,15 +87,27 @@ static void release(run *r)
     cdu_tile_index_free(&r->index);
     cdu_study_free(r->study);
     cdu_run_folder_unlock(r->lock);
+    cdu_pace_end(&r->pace);
     cdu_team_end(&r->team);
 }
 
 /* ---- preparation ---- */
 
+/* What is wrong with the study all ranks find alike: rank 0 warns of it. */
+static cdu_log_level hush(const run *r)
+{
+    cdu_log_level before = cdu_log_set_least(CDU_LOG_ERROR);
+    if (writes(r)) cdu_log_set_least(before);
+    return before;
+}
+
 static cdu_status read_study(run *r, cdu_error *error)
 {
     const cdu_train_options *o = r->options;
-    CDU_TRY(cdu_study_read(o->study, &r->study, error));
+    cdu_log_level before = hush(r);
+    cdu_status status = cdu_study_read(o->study, &r->study, error);
+    cdu_log_set_least(before);
+    CDU_TRY(status);
     cdu_study *s = r->study;
     if (o->epochs) s->train.epochs = o->epochs;
     if (o->batch) s->train.batch = o->batch;
@@ -103,6 +120,8 @@ static cdu_status read_study(run *r, cdu_error *error)
     if (r->team.size == 1 && s->train.batch % s->train.accumulate)
         return cdu_fail(error, CDU_USAGE, "a batch of %u tiles cannot be done in %u equal parts: train.accumulate must divide train.batch",
                         s->train.batch, s->train.accumulate);
+    if (o->balance && o->shares)
+        return cdu_fail(error, CDU_USAGE, "--balance finds the shares that --shares %s says: only one of the two can be", o->shares);
     if (s->train.early_stop && !s->train.keep_best_macro_f1)
         return cdu_fail(error, CDU_BAD_DATA, "%s: train.early-stop: needs train.keep-best: macro-f1%s", s->path,
                         s->slide_count ? " and annotated validation slides" : "");
@@ -163,6 +182,12 @@ static uint64_t program_hash(void)
     return hash;
 }
 
+/* What must be the same on all ranks before anything else is asked of them. */
+static void first_facts(const run *r, char *text, size_t size)
+{
+    snprintf(text, size, "program=%016" PRIx64 " balance=%d", program_hash(), r->options->balance);
+}
+
 /* What must be the same on all ranks. Paths may differ from machine to machine, so slides count by name and by how long their files are. */
 static void facts_text(const run *r, char *text, size_t size)
 {
@@ -185,15 +210,18 @@ static void facts_text(const run *r, char *text, size_t size)
     }
     settings_text(r, settings);
     snprintf(text, size,
-             "program=%016" PRIx64 " class-list=%s slides=%zu slide-files=%016" PRIx64 " %s epochs=%u early-stop=%u keep-best=%d "
+             "class-list=%s slides=%zu slide-files=%016" PRIx64 " %s epochs=%u early-stop=%u keep-best=%d "
              "max-steps=%" PRIu64 " seconds=%.17g bucket=%" PRIu64 " share-of-rank-0=%u resume=%d",
-             program_hash(), classes, s->slide_count, slides, settings, s->train.epochs, s->train.early_stop, s->train.keep_best_macro_f1,
+             classes, s->slide_count, slides, settings, s->train.epochs, s->train.early_stop, s->train.keep_best_macro_f1,
              o->max_steps, o->seconds, o->bucket, r->team.shares[0], o->resume);
 }
 
 static cdu_status build_index(run *r, cdu_error *error)
 {
-    CDU_TRY(cdu_tile_index_build(r->study, CDU_SPLIT_TRAIN, true, r->options->threads, &r->index, error));
+    cdu_log_level before = hush(r);
+    cdu_status status = cdu_tile_index_build(r->study, CDU_SPLIT_TRAIN, true, r->options->threads, &r->index, error);
+    cdu_log_set_least(before);
+    CDU_TRY(status);
     cdu_class_weights(r->study, &r->index, r->class_weights);
     r->steps_per_epoch = cdu_loader_steps_per_epoch(r->index.count, r->study->train.batch);
     r->last_step = r->steps_per_epoch * r->study->train.epochs;
@@ -207,46 +235,164 @@ static cdu_status build_index(run *r, cdu_error *error)
     cdu_log(CDU_LOG_INFO, "%zu training tiles of %u pixels at %g um/px, %" PRIu64 " steps an epoch; class weights: %s",
             r->index.count, r->index.size, r->index.mpp, r->steps_per_epoch, text);
     r->validation_slides = cdu_validation_slides(r->study);
-    if (!r->validation_slides)
+    if (!r->validation_slides && writes(r))
         cdu_log(CDU_LOG_WARNING, "the study has no annotated validation slide: the last weights are kept instead of the best");
     return CDU_OK;
 }
 
 /* A limit holds for validation too, which runs in the memory of training's activations. */
-static cdu_status create_program(run *r, cdu_error *error)
+static cdu_status plan_options(const run *r, bool quiet, cdu_plan_options *options, cdu_error *error)
 {
-    cdu_plan_options options = {.training = true, .update = cdu_sgd_update, .spend = CDU_SPEND, .memory = r->options->memory,
-                                .exact = r->study->train.exact_conv, .ranks = r->team.size,
-                                .images = r->team.batch / r->study->train.accumulate, .synchronized = r->study->train.synchronized,
-                                .bucket = r->options->bucket};
-    if (options.memory && r->validation_slides) {
+    *options = (cdu_plan_options){.training = true, .update = cdu_sgd_update, .spend = CDU_SPEND, .memory = r->options->memory,
+                                  .exact = r->study->train.exact_conv, .ranks = r->team.size,
+                                  .images = r->team.batch / r->study->train.accumulate, .synchronized = r->study->train.synchronized,
+                                  .bucket = r->options->bucket, .quiet = quiet};
+    if (options->memory && r->validation_slides) {
         cdu_model_about about = {0};
         cdu_plan_report validation;
         CDU_TRY(describe(r, &about, error));
         CDU_TRY(cdu_segmenter_least(&r->gpu, &about, &(cdu_segment_settings){0}, &validation, error));
-        options.reserved = validation.arenas + validation.host_visible;
-        options.room = validation.activations;
+        options->reserved = validation.arenas + validation.host_visible;
+        options->room = validation.activations;
     }
-    return cdu_program_create(r->graph, &r->gpu, &options, &r->program, error);
+    return CDU_OK;
 }
 
-static cdu_status build_program(run *r, cdu_error *error)
+static cdu_status open_device(run *r, cdu_error *error)
 {
-    const cdu_study *s = r->study;
     CDU_TRY(cdu_open_device(r->device, false, &r->gpu, error));
     r->gpu_open = true;
     cdu_log(CDU_LOG_INFO, "%s: %s", r->gpu.id, r->gpu.info.name);
-    r->part = r->team.share / s->train.accumulate;
-    CDU_TRY(cdu_graph_create(&r->graph, error));
-    bool augmented = cdu_augment_wanted(s);
-    CDU_TRY((augmented ? cdu_model_build_augmented : cdu_model_build_training)(r->graph, &s->model, r->part, s->tiles.size,
-                                                                              s->tiles.size, s->train.mean_of_pixels, &r->values,
-                                                                              error));
-    if (augmented) CDU_TRY(cdu_allocate(&r->augment, r->part, sizeof *r->augment, error));
-    cdu_log(CDU_LOG_INFO, "%s of %" PRIu64 " parameters, batch of %u tiles", s->model.kind == CDU_MODEL_UNET ? "UNET" : "CD-UNET",
-            cdu_model_parameters(&s->model), s->train.batch);
-    CDU_TRY(create_program(r, error));
+    cdu_log(CDU_LOG_INFO, "%s of %" PRIu64 " parameters, batch of %u tiles", r->study->model.kind == CDU_MODEL_UNET ? "UNET" : "CD-UNET",
+            cdu_model_parameters(&r->study->model), r->study->train.batch);
+    return CDU_OK;
+}
+
+static cdu_status build_graph(const run *r, uint32_t tiles, cdu_graph **graph, cdu_training_graph *values, cdu_error *error)
+{
+    const cdu_study *s = r->study;
+    CDU_TRY(cdu_graph_create(graph, error));
+    return (cdu_augment_wanted(s) ? cdu_model_build_augmented : cdu_model_build_training)(*graph, &s->model, tiles, s->tiles.size, s->tiles.size,
+                                                                                      s->train.mean_of_pixels, values, error);
+}
+
+static void drop_program(run *r)
+{
+    cdu_program_destroy(r->program);
+    cdu_graph_destroy(r->graph);
+    free(r->augment);
+    r->program = NULL;
+    r->graph = NULL;
+    r->augment = NULL;
+}
+
+/* quiet: its memory is not told. */
+static cdu_status build_program(run *r, bool quiet, cdu_error *error)
+{
+    cdu_plan_options options;
+    r->part = r->team.share / r->study->train.accumulate;
+    CDU_TRY(build_graph(r, r->part, &r->graph, &r->values, error));
+    if (cdu_augment_wanted(r->study)) CDU_TRY(cdu_allocate(&r->augment, r->part, sizeof *r->augment, error));
+    CDU_TRY(plan_options(r, quiet, &options, error));
+    CDU_TRY(cdu_program_create(r->graph, &r->gpu, &options, &r->program, error));
     return cdu_program_write(r->program, r->values.class_weight, r->class_weights, error);
+}
+
+/* ---- shares by speed ---- */
+
+/* Weights and tiles as they may be, so that the device has real work: noise of all classes. */
+static cdu_status give_noise(run *r, cdu_error *error)
+{
+    const cdu_study *s = r->study;
+    size_t count = (size_t)r->part * s->tiles.size * s->tiles.size;
+    cdu_weights weights = {0};
+    uint32_t *pixels = NULL;
+    cdu_random noise = cdu_random_stream(s->train.seed, CDU_RANDOM_NOISE, r->team.rank, 0);
+    cdu_status status = cdu_model_initialize(&s->model, s->train.seed, &weights, error);
+    if (status == CDU_OK) status = cdu_model_load(r->graph, r->program, &weights, error);
+    if (status == CDU_OK) status = cdu_allocate(&pixels, count, sizeof *pixels, error);
+    for (size_t i = 0; status == CDU_OK && i < count; i++)
+        pixels[i] = (cdu_random_u32(&noise) & 0xffffff) | (uint32_t)(i / 64 % s->class_count) << 24;
+    if (status == CDU_OK) status = cdu_program_write(r->program, r->values.tile, pixels, error);
+    for (uint32_t i = 0; r->augment && i < r->part; i++) cdu_augment_draw(s, s->train.seed, 0, i, s->tiles.size, &r->augment[i]);
+    if (status == CDU_OK && r->augment) status = cdu_program_write(r->program, r->values.augment, r->augment, error);
+    free(pixels);
+    cdu_weights_free(&weights);
+    return status;
+}
+
+static bool has_room(const run *r, uint32_t share)
+{
+    cdu_plan_options options;
+    cdu_graph *graph = NULL;
+    cdu_training_graph values;
+    cdu_status status = plan_options(r, true, &options, NULL);
+    if (status == CDU_OK) status = build_graph(r, share / r->study->train.accumulate, &graph, &values, NULL);
+    if (status == CDU_OK) status = cdu_program_check(graph, &r->gpu, &options, NULL);
+    cdu_graph_destroy(graph);
+    return status == CDU_OK;
+}
+
+/* The most tiles that this rank's device takes: its share so far at least, and no more than the others leave. */
+static uint32_t most_tiles(const run *r)
+{
+    uint32_t parts = r->study->train.accumulate, least = r->team.share / parts, most = r->team.batch / parts - (r->team.size - 1);
+    if (has_room(r, most * parts)) return most * parts;
+    while (most - least > 1) {
+        uint32_t middle = least + (most - least) / 2;
+        if (has_room(r, middle * parts)) least = middle;
+        else most = middle;
+    }
+    return least * parts;
+}
+
+static void tell_shares(const run *r, const cdu_balance_rank *ranks, const uint32_t *before, const uint32_t *wanted)
+{
+    for (uint32_t i = 0; writes(r) && i < r->team.size; i++) {
+        cdu_log(CDU_LOG_INFO, "balance: %s does %.4g tiles a second and gets %u of %u tiles a step", r->team.names[i].words, ranks[i].speed,
+                r->team.shares[i], r->team.batch);
+        if (wanted[i] > ranks[i].most)
+            cdu_log(CDU_LOG_WARNING, "balance: %u tiles would suit the speed of %s, but its memory takes no more than %u", wanted[i],
+                    r->team.names[i].words, ranks[i].most);
+    }
+    if (writes(r) && before && memcmp(before, r->team.shares, r->team.size * sizeof *before) != 0)
+        cdu_log(CDU_LOG_WARNING, "--balance changed the shares that the run was begun with: it goes on the same but for rounding; "
+                "without --balance it would have kept them");
+}
+
+/* Who gets what, of what all ranks came to. */
+static cdu_status share_out(run *r, cdu_balance_rank *ranks, uint32_t *shares, bool resumed, cdu_error *error)
+{
+    cdu_team *team = &r->team;
+    uint32_t parts = r->study->train.accumulate, *before = shares + team->size, *wanted = before + team->size;
+    cdu_balance_rank *unbound = ranks + team->size;
+    memcpy(before, team->shares, team->size * sizeof *before);
+    for (uint32_t i = 0; i < team->size; i++) unbound[i] = (cdu_balance_rank){ranks[i].speed, team->batch};
+    cdu_balance_shares(ranks, team->size, team->batch, parts, shares);
+    cdu_balance_shares(unbound, team->size, team->batch, parts, wanted);
+    CDU_TRY(cdu_team_share_as_told(team, shares, error));
+    tell_shares(r, ranks, resumed ? before : NULL, wanted);
+    return CDU_OK;
+}
+
+/* All ranks together, each with a program for its share so far, which is gone then. */
+static cdu_status balance(run *r, bool resumed, cdu_error *error)
+{
+    const cdu_ranks *g = &r->team.group;
+    uint32_t *shares = NULL;
+    cdu_balance_rank mine = {0}, *ranks;
+    if (writes(r)) cdu_log(CDU_LOG_INFO, "balance: measuring how fast the devices of %u ranks are", g->size);
+    CDU_TRY(give_noise(r, error));
+    CDU_TRY(cdu_balance_measure(&r->team, r->program, r->part, &mine.speed, error));
+    drop_program(r);
+    mine.most = most_tiles(r);
+    CDU_TRY(cdu_allocate(&ranks, 2 * (size_t)g->size, sizeof *ranks, error));
+    cdu_status status = cdu_allocate(&shares, 3 * (size_t)g->size, sizeof *shares, error);
+    if (status == CDU_OK) status = g->kind->gather(g->group, &mine, sizeof mine, ranks, error);
+    if (status == CDU_OK) status = share_out(r, ranks, shares, resumed, error);
+    free(shares);
+    free(ranks);
+    return status;
 }
 
 /* What rank 0 reads of a checkpoint, for all. */
@@ -354,8 +500,22 @@ static cdu_status begin_program(run *r, const begun *b, cdu_error *error)
     if (b->found) CDU_TRY(take_begun(r, b, error));
     r->study->train.batch = r->team.batch;
     CDU_TRY(build_index(r, error));
-    CDU_TRY(build_program(r, error));
-    return begin_state(r, b, error);
+    CDU_TRY(open_device(r, error));
+    return build_program(r, r->options->balance && r->team.size > 1, error);
+}
+
+/* Shares by speed, where they are asked for; then the state that the run begins with. */
+static cdu_status begin_shares(run *r, const begun *b, cdu_status status, cdu_error *error)
+{
+    if (r->options->balance && r->team.size > 1) {
+        CDU_TRY(cdu_team_agree(&r->team, status, NULL, error));
+        CDU_TRY(balance(r, b->found && b->ranks == r->team.size, error));
+        status = build_program(r, false, error);
+    }
+    if (status == CDU_OK) status = begin_state(r, b, error);
+    char facts[4096] = "";
+    if (status == CDU_OK && r->team.size > 1) facts_text(r, facts, sizeof facts);
+    return cdu_team_agree(&r->team, status, facts, error);
 }
 
 static cdu_status begin_files(run *r, cdu_error *error)
@@ -372,6 +532,7 @@ static cdu_status begin_files(run *r, cdu_error *error)
                                     .first = r->state.step};
     CDU_TRY(cdu_loader_create(r->study, &r->index, &settings, &r->loader, error));
     if (!writes(r)) return CDU_OK;
+    CDU_TRY(cdu_pace_begin(&r->pace, r->team.size, error));
     return cdu_train_log_open(o->folder, r->study, o->resume, r->state.step, r->state.validated_step == r->state.step, r->team.size > 1,
                               &r->log, error);
 }
@@ -379,13 +540,12 @@ static cdu_status begin_files(run *r, cdu_error *error)
 static cdu_status prepare(run *r, cdu_error *error)
 {
     begun b = {0};
-    char facts[4096] = "";
-    CDU_TRY(cdu_team_agree(&r->team, begin_folder(r, &b, error), NULL, error));
+    char facts[80] = "";
+    if (r->team.size > 1) first_facts(r, facts, sizeof facts);
+    CDU_TRY(cdu_team_agree(&r->team, begin_folder(r, &b, error), facts, error));
     CDU_TRY(cdu_team_tell(&r->team, &b, sizeof b, error));
     CDU_TRY(cdu_team_device(&r->team, r->options->device, r->options->oversubscribe, r->device, sizeof r->device, error));
-    cdu_status status = begin_program(r, &b, error);
-    if (status == CDU_OK && r->team.size > 1) facts_text(r, facts, sizeof facts);
-    CDU_TRY(cdu_team_agree(&r->team, status, facts, error));
+    CDU_TRY(begin_shares(r, &b, begin_program(r, &b, error), error));
     CDU_TRY(cdu_team_spread(&r->team, r->program, error));
     return cdu_team_agree(&r->team, begin_files(r, error), NULL, error);
 }
@@ -528,16 +688,39 @@ static uint32_t wishes_then(const void *context)
     return wishes(r, r->state.step + 1);
 }
 
+/* Who has fallen behind, on rank 0. */
+static void watch(run *r)
+{
+    bool known = r->pace.known;
+    if (!writes(r) || !cdu_pace_step(&r->pace, r->team.told + CDU_TOLD_BUSY, CDU_TOLD)) return;
+    double times;
+    uint32_t slowest = cdu_pace_slowest(&r->pace, &times);
+    if (!known && times > CDU_PACE_SLOW)
+        cdu_log(CDU_LOG_INFO, "%s takes %.1f times as long for its %u tiles as the others for theirs, who wait: %s", r->team.names[slowest].words,
+                times, r->team.shares[slowest], r->options->balance ? "a larger batch can be shared out more evenly" : "--balance evens that out");
+    for (uint32_t i = 0; i < r->team.size; i++) {
+        const cdu_pace_rank *rank = &r->pace.ranks[i];
+        const char *name = r->team.names[i].words;
+        if (rank->news == CDU_PACE_BEHIND)
+            cdu_log(CDU_LOG_WARNING, "step %" PRIu64 ": %s has fallen behind: its tiles take it %.1f times as long as when its share was set, "
+                    "measured by the other ranks, who wait for it", r->state.step + 1, name, rank->ratio);
+        if (rank->news == CDU_PACE_AGAIN)
+            cdu_log(CDU_LOG_INFO, "step %" PRIu64 ": %s keeps up again", r->state.step + 1, name);
+    }
+}
+
 /* This rank's tiles of a part with the others': *loss is that of all. */
 static cdu_status run_shared(run *r, struct cdu_sgd_patch patch, float *loss, double *busy, cdu_error *error)
 {
     const cdu_team_part part = {.program = r->program, .loss = r->values.loss, .mean_of_pixels = r->study->train.mean_of_pixels,
                                 .pixels = (uint64_t)(r->team.batch / r->study->train.accumulate) * r->index.size * r->index.size,
-                                .wishes = wishes_then, .context = r};
+                                .began = r->part_began, .wishes = wishes_then, .context = r};
     cdu_exchange_times times;
     double began = cdu_seconds();
     CDU_TRY(cdu_team_run(&r->team, &part, patch, loss, &times, error));
     *busy += cdu_seconds() - began - times.gathering - times.slowest - times.network;
+    watch(r);
+    r->part_began = cdu_seconds();
     r->waits.gathering += times.gathering;
     r->waits.slowest += times.slowest;
     r->waits.network += times.network;
@@ -576,6 +759,7 @@ static cdu_status one_step(run *r, cdu_error *error)
 {
     cdu_batch batch;
     double began = cdu_seconds(), rate = cdu_learning_rate(r->study), busy = 0;
+    r->part_began = began;
     CDU_TRY(cdu_loader_next(r->loader, &batch, error));
     r->loss = 0;
     r->waits = (cdu_exchange_times){0};
@@ -591,7 +775,7 @@ static cdu_status one_step(run *r, cdu_error *error)
     cdu_progress_update(&r->bar, r->state.step - r->first_step, note);
     if (!writes(r)) return CDU_OK;
     return cdu_train_log_step(r->log, r->state.step, batch.epoch + 1, (double)r->loss, rate, took, took - busy,
-                              r->waits.gathering + r->waits.network, r->waits.slowest, error);
+                              r->waits.gathering + r->waits.network, r->waits.slowest, cdu_pace_behind(&r->pace), error);
 }
 
 /* The best is as many validations old as the study allows. */

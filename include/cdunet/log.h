@@ -12,6 +12,8 @@ typedef enum { CDU_LOG_DEBUG, CDU_LOG_INFO, CDU_LOG_WARNING, CDU_LOG_ERROR } cdu
 typedef void cdu_log_handler(cdu_log_level level, const char *line, void *context);
 
 void cdu_log_set_handler(cdu_log_handler *handler, void *context, cdu_log_level least);
+/* What the handler gets from now on; returns what it got before. */
+cdu_log_level cdu_log_set_least(cdu_log_level least);
 
 #if defined(__GNUC__)
 __attribute__((format(printf, 2, 3)))

@@ -34,6 +34,7 @@ typedef struct {
      * one name for all then, or a list, "opencl:0,vulkan:0": one for each rank, or for each on its machine; "auto" takes a card that no other has. The study's batch is each rank's. Rank 0 writes the folder, which the others need not see. */
     const struct cdu_ranks *ranks;
     const char *shares;            /* "3,1": tiles of each rank in a step, instead of the batch for each */
+    bool balance;                  /* instead: as many tiles for each rank as its device is fast, measured before the first step; the batch stays */
     uint64_t bucket;               /* bytes of gradients that are summed over ranks at once, at least; 0: 4 MiB */
 } cdu_train_options;
 

@@ -1,18 +1,19 @@
 #!/usr/bin/python3
 """`cdunet train` under mpiexec: the same job twice and a job that was killed and resumed give the same bytes; another number of ranks goes on; settings
-that differ are named before step 1; a rank that stalls, dies or is told to stop ends all of them; a full disk; and what the log says.
+that differ are named before step 1; a rank that stalls, dies, loses its device or is told to stop ends all of them; a full disk; and what the log says;
+shares by speed (--balance), and who has fallen behind.
 A group without a deadline is planted, and must be seen to hang.
 
-Usage: train.py PROGRAM MPIEXEC FAULTY same|differ|stall|die PARTS...
+Usage: train.py PROGRAM MPIEXEC FAULTY same|differ|stall|die|balance|behind|lost...
 """
-import glob, os, shutil, signal, struct, subprocess, sys, tempfile, time, zlib
+import glob, os, re, shutil, signal, struct, subprocess, sys, tempfile, time, zlib
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 sys.dont_write_bytecode = True
 from launch import ended, mpiexec, start
 
 PROGRAM, MPIEXEC = sys.argv[1:3]
-DEADLINE, CLASSES, SIDE = 3, 3, 96
+DEADLINE, CLASSES, SIDE, LOST_AFTER = 3, 3, 96, 1500
 
 
 def picture(path, side, channels, pixel):
@@ -30,11 +31,13 @@ def make_study(folder):
         picture(f"{folder}/l{i}.png", SIDE, 1, lambda x, y: [label(x, y)])
     open(f"{folder}/slides.csv", "w").write("slide,annotation,stain,case,split,mpp\n" + "".join(
         f"s{i}.png,l{i}.png,HE,case{i},{split},1.0\n" for i, split in enumerate(("train", "train", "validation"))))
+    slides = open(f"{folder}/slides.csv").readlines()
+    open(f"{folder}/lone.csv", "w").writelines(slides[:2])
     text = ("format: 1\nname: ranks\nslides: slides.csv\nclasses:\n  - {name: Ground, color: \"#000000\"}\n  - {name: Tissue, color: \"#00a000\"}\n"
             "  - {name: Tumor, color: \"#c80000\"}\ntiles: {mpp: 1.0, size: 32, stride: 32, empty: 1.0}\nmodel: {kind: unet, width: 2, depth: 2}\n"
             "train:\n  batch: 2\n  epochs: 4\n  validate-every: 2\n  learning-rate: 0.02\n  learning-rate-batch: 4\n  seed: 3\n")
     for name, old, new in (("study", "", ""), ("rate", "rate: 0.02", "rate: 0.03"), ("classes", "Tumor", "Cancer"), ("synchronized", "seed: 3", "seed: 3\n  batch-norm: synchronized"),
-                           ("long", "every: 2", "every: 100000")):
+                           ("long", "every: 2", "every: 100000"), ("lone", "slides: slides", "slides: lone"), ("large", "size: 32, stride: 32", "size: 96, stride: 96")):
         open(f"{folder}/{name}.yaml", "w").write(text.replace(old, new) if old else text)
 
 
@@ -80,6 +83,14 @@ def rank_processes(job):
     return found
 
 
+def nobody_left(out, patience=3):
+    """What was killed needs a moment to go."""
+    end = time.time() + patience
+    while rank_processes(f"{scratch}/{out}") and time.time() < end:
+        time.sleep(0.05)
+    return not rank_processes(f"{scratch}/{out}")
+
+
 def started(study, out, *more):
     """A long job in its tenth step or later, and its processes. Tried twice: PoCL now and then fails to compile into a cold cache."""
     for _ in range(2):
@@ -110,7 +121,7 @@ def same():
     need("hashes of all ranks are told", said.count("are the same on all 2 ranks, hash ") >= 2)
     need("the run is complete", os.path.exists(f"{scratch}/first/complete"))
     head = open(f"{scratch}/first/log.csv").readline()
-    need("the log tells waits", head.endswith(",waits for network,waits for ranks\n"))
+    need("the log tells waits", head.endswith(",waits for network,waits for ranks,rank behind\n"))
     need("the rate is that of all tiles", open(f"{scratch}/first/log.csv").readlines()[1].split(",")[3] == "0.02")
     run("study", "second")
     need("the same job twice gives the same bytes", model("first") == model("second"))
@@ -128,10 +139,23 @@ def differ():
         done = mpiexec(MPIEXEC, 2, [command("study", "differ"), command(study, "differ")])
         need(f"{study}: {done.stderr.strip()}", done.returncode == 2 and f"rank 0 has {key}" in done.stderr and "rank 1 has" in done.stderr)
         shutil.rmtree(f"{scratch}/differ")
+    other = f"{scratch}/cdunet"
+    shutil.copy(PROGRAM, other)
+    with open(other, "ab") as file:
+        file.write(b"x")
+    one = command("study", "differ")
+    for second, key in (([other, *one[1:]], "program"), ([*one, "--balance"], "balance")):
+        done = mpiexec(MPIEXEC, 2, [one, second])
+        need(f"{key}: {done.stderr.strip()}", done.returncode == 2 and re.search(f"^cdunet: rank 0 has {key}=\\S+, rank 1 has {key}=", done.stderr, re.M) and rows("differ") == 0)
+        shutil.rmtree(f"{scratch}/differ")
+    said = run("study", "shares", "--balance", "--shares", "3,1", code=2)
+    need(said.strip(), "--balance" in said and "only one of the two" in said)
     said = run("study", "few", devices="opencl:0,opencl:0,opencl:0", code=2)
     need(said.strip(), "3 devices are named; 2 ranks" in said)
     said = run("study", "shares", "--shares", "3", code=2)
     need(said.strip(), "2 ranks need 2 numbers" in said)
+    said = run("lone", "lone", "--max-steps", "1")
+    need(f"what all ranks find wrong with the study is told once: {said.count('warning')} warnings", said.count("no slide is for validation") == 1 and "rank 1: warning" not in said)
     run("study", "shares", "--shares", "3,1", "--max-steps", "2")
     need("no step was made with settings that differ", rows("few") == 0)
 
@@ -194,7 +218,72 @@ def die():
             subprocess.run(["umount", "-l", full])
 
 
+def shares(out):
+    return re.search(rb'"shares":"([\d,]+)"', open(f"{scratch}/{out}/checkpoint.safetensors", "rb").read()).group(1).decode()
+
+
+def balance():
+    mixed = "vulkan:0" in subprocess.run([PROGRAM, "devices", "--no-test"], capture_output=True, text=True).stdout
+    devices = "opencl:0,vulkan:0" if mixed else "opencl:0,opencl:0"
+    said = run("study", "balanced", "--balance", "--max-steps", "4", devices=devices)
+    told = re.findall(r"balance: rank (\d) on \S+ \((\w+:0).*\) does [\d.]+ tiles a second and gets (\d) of 4 tiles a step", said)
+    need(f"shares are told, and stand in the checkpoint: {told}, {shares('balanced')}", [t[1] for t in told] == devices.split(",") and ",".join(t[2] for t in told) == shares("balanced"))
+    need("all tiles are shared out, the more to the faster", sum(int(t[2]) for t in told) == 4 and (not mixed or told[0][2] == "3"))
+    need("all ranks hold the same", "step 4: weights and momentum are the same on all 2 ranks" in said)
+    run("study", "cut", "--shares", shares("balanced"), "--max-steps", "2", devices=devices)
+    said = run("study", "cut", "--resume", "--max-steps", "4", devices=devices)
+    need("a run with these shares that was cut in two keeps them and comes to the same bytes: measuring leaves no trace", shares("cut") == shares("balanced") and model("cut") == model("balanced"))
+    if not mixed:
+        return
+    least = [int(re.search(r"need at least (\d+) MiB", run("large", "memory", "--shares", s, "--memory", "1KiB", devices=devices, code=75)).group(1)) for s in ("2,2", "3,1")]
+    said = run("large", "capped", "--balance", "--memory", f"{least[0]}MiB", "--max-steps", "1", devices=devices)
+    need(f"{least} MiB are needed; memory is told where it holds back a share", least[0] < least[1] and re.search(
+        "warning: balance: 3 tiles would suit the speed of rank 0 on .*, but its memory takes no more than 2", said) and shares("capped") == "2,2")
+    said = run("large", "capped", "--balance", "--resume", "--max-steps", "2", devices=devices)
+    need("shares that change when a run goes on are told", "--balance changed the shares that the run was begun with" in said and shares("capped") == "3,1")
+
+
+def behind_column(out):
+    return [line.rstrip("\n").split(",")[-1] for line in open(f"{scratch}/{out}/log.csv").readlines()[1:] if line.endswith("\n")]
+
+
+def behind():
+    job, found = started("long", "behind")
+    time.sleep(6)
+    even = behind_column("behind")
+    need(f"nobody is behind in {len(even)} even steps", job.poll() is None and not any(even))
+    began = time.time()
+    while behind_column("behind")[-1] != "1" and time.time() - began < 40 and job.poll() is None:
+        for number, seconds in ((signal.SIGSTOP, 0.08), (signal.SIGCONT, 0.02)):
+            os.kill(found[1], number)
+            time.sleep(seconds)
+    took = time.time() - began
+    while behind_column("behind")[-1] and time.time() - began < 60 and job.poll() is None:
+        time.sleep(0.2)
+    job.send_signal(signal.SIGTERM)
+    ends_within(job, 20)
+    said = job.stderr.read()
+    lines = [line for line in said.splitlines() if "behind" in line or "keeps up" in line]
+    need(f"a rank that works a fifth of the time is named once, after {took:.1f} s: {lines}", len(lines) == 2 and
+         re.search(r"warning: step \d+: rank 1 on \S+ \(opencl:0: .*\) has fallen behind: its tiles take it [\d.]+ times as long", lines[0]) and
+         re.search(r"step \d+: rank 1 on .* keeps up again", lines[1]))
+    need("the log has it too", set(behind_column("behind")) == {"", "1"})
+
+
+def lost():
+    run("study", "whole")
+    library = f"{os.path.dirname(PROGRAM)}/liblost_device.so"
+    one = command("study", "lost")
+    done = mpiexec(MPIEXEC, 2, [one, ["env", f"CDUNET_LIBOPENCL={library}", f"LOST_AFTER={LOST_AFTER}", *one]])
+    need(f"a lost device ends all: code {done.returncode}: {done.stderr.strip().splitlines()[-1:]}", done.returncode != 0 and
+         re.search(r"^cdunet: rank 1: .*(is lost|lost or out of resources).*run again", done.stderr, re.M))
+    need("nobody is left", nobody_left("lost"))
+    need(f"after a checkpoint, in step {rows('lost')}", os.path.exists(f"{scratch}/lost/checkpoint.safetensors") and not os.path.exists(f"{scratch}/lost/complete"))
+    said = run("study", "lost", "--resume")
+    need("which is whole: the run goes on to the same bytes", "going on after step" in said and model("lost") == model("whole"))
+
+
 with tempfile.TemporaryDirectory() as scratch:
     make_study(scratch)
     for part in sys.argv[4:]:
-        {"same": same, "differ": differ, "stall": stall, "die": die}[part]()
+        {"same": same, "differ": differ, "stall": stall, "die": die, "balance": balance, "behind": behind, "lost": lost}[part]()

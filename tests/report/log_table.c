@@ -27,7 +27,7 @@ Test(log_table, gives_back_what_the_log_wrote)
     confusion.pixels[0][0] = 3, confusion.pixels[0][1] = 1, confusion.pixels[1][1] = 5;
     cr_assert_not_null(mkdtemp(folder));
     MUST(cdu_train_log_open(folder, &study, false, 0, false, false, &log, error));
-    for (uint64_t step = 1; step <= 4; step++) MUST(cdu_train_log_step(log, step, (step + 1) / 2, 1.0 / (double)step, 0.01, 0.25, 0.125, 0, 0, error));
+    for (uint64_t step = 1; step <= 4; step++) MUST(cdu_train_log_step(log, step, (step + 1) / 2, 1.0 / (double)step, 0.01, 0.25, 0.125, 0, 0, -1, error));
     MUST(cdu_train_log_validation(log, 4, 2, &confusion, 3, error));
     cdu_train_log_close(log);
     snprintf(path, sizeof path, "%s/log.csv", folder);

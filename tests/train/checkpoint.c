@@ -214,10 +214,10 @@ Test(log, rows_that_will_be_done_again_are_dropped, .init = make_folder, .fini =
     cdu_train_log *log;
     confusion.pixels[0][0] = 3, confusion.pixels[0][1] = 1, confusion.pixels[1][1] = 4;
     MUST(cdu_train_log_open(folder, &study, false, 0, false, false, &log, error));
-    MUST(cdu_train_log_step(log, 1, 1, 1.5, 0.25, 2, 0.5, 0, 0, error));
-    MUST(cdu_train_log_step(log, 2, 1, 1.25, 0.25, 2, 0.5, 0, 0, error));
+    MUST(cdu_train_log_step(log, 1, 1, 1.5, 0.25, 2, 0.5, 0, 0, -1, error));
+    MUST(cdu_train_log_step(log, 2, 1, 1.25, 0.25, 2, 0.5, 0, 0, -1, error));
     MUST(cdu_train_log_validation(log, 2, 1, &confusion, 7, error));
-    MUST(cdu_train_log_step(log, 3, 2, 1, 0.25, 2, 0.5, 0, 0, error));
+    MUST(cdu_train_log_step(log, 3, 2, 1, 0.25, 2, 0.5, 0, 0, -1, error));
     cdu_train_log_close(log);
     static const char head[] = "step,epoch,loss,learning rate,seconds,device waits,macro F1,\"F1 say \"\"ah\"\"\",\"F1 B\"\n";
     char wanted[1000];
