@@ -44,6 +44,14 @@ static json_t *training_data(const cdu_run_facts *f)
     return data;
 }
 
+static json_t *ranks(const cdu_team *team)
+{
+    json_t *list = json_array();
+    for (uint32_t i = 0; i < team->size; i++)
+        json_array_append_new(list, json_pack("{s:s, s:I}", "name", team->names[i].words, "tiles_a_step", (json_int_t)team->shares[i]));
+    return list;
+}
+
 static json_t *slides(const cdu_study *study)
 {
     static const char *const splits[] = {"train", "validation", "test"};
@@ -85,6 +93,7 @@ cdu_status cdu_run_facts_write(const char *folder, const cdu_run_facts *f, cdu_e
     json_object_set_new(root, "classes", classes(f->study));
     json_object_set_new(root, "training", training_data(f));
     json_object_set_new(root, "slides", slides(f->study));
+    if (f->team && f->team->size > 1) json_object_set_new(root, "ranks", ranks(f->team));
     char *text = json_dumps(root, JSON_INDENT(1) | JSON_REAL_PRECISION(12));
     json_decref(root);
     if (!text) return cdu_fail(error, CDU_FAILED, "%s: the run's facts could not be put into JSON", path);

@@ -6,6 +6,7 @@
 #include "backends/backend.h"
 #include "core/study/tile_index.h"
 #include "core/train/loader.h"
+#include "core/train/ranks.h"
 
 typedef struct {
     const cdu_study *study;
@@ -14,6 +15,7 @@ typedef struct {
     const float *class_weights;
     uint64_t parameters, planned_bytes, steps_per_epoch;
     cdu_loader_counts unreadable;
+    const cdu_team *team;   /* several ranks are told with their shares; may be null */
     double began;       /* Unix time of the run's first beginning; cdu_run_facts_write keeps that of a run.json it finds */
 } cdu_run_facts;
 

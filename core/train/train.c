@@ -333,17 +333,16 @@ static bool has_room(const run *r, uint32_t share)
     return status == CDU_OK;
 }
 
-/* The most tiles that this rank's device takes: its share so far at least, and no more than the others leave. */
-static uint32_t most_tiles(const run *r)
+/* The most tiles that this rank's device takes, of which `least` fit and `most` do not. */
+static uint32_t most_tiles(const run *r, uint32_t least, uint32_t most)
 {
-    uint32_t parts = r->study->train.accumulate, least = r->team.share / parts, most = r->team.batch / parts - (r->team.size - 1);
-    if (has_room(r, most * parts)) return most * parts;
-    while (most - least > 1) {
-        uint32_t middle = least + (most - least) / 2;
-        if (has_room(r, middle * parts)) least = middle;
+    uint32_t parts = r->study->train.accumulate;
+    while (most - least > parts) {
+        uint32_t middle = least + (most - least) / parts / 2 * parts;
+        if (has_room(r, middle)) least = middle;
         else most = middle;
     }
-    return least * parts;
+    return least;
 }
 
 static void tell_shares(const run *r, const cdu_balance_rank *ranks, const uint32_t *before, const uint32_t *wanted)
@@ -360,36 +359,44 @@ static void tell_shares(const run *r, const cdu_balance_rank *ranks, const uint3
                 "without --balance it would have kept them");
 }
 
-/* Who gets what, of what all ranks came to. */
-static cdu_status share_out(run *r, cdu_balance_rank *ranks, uint32_t *shares, bool resumed, cdu_error *error)
+/* Shares by speed, again until each fits its rank's memory: in every round a rank finds out that it takes less, or it is the last. `wanted`: those
+ * that memory had no part in. */
+static cdu_status share_out(run *r, cdu_balance_rank mine, cdu_balance_rank *ranks, uint32_t *shares, uint32_t *wanted, cdu_error *error)
 {
     cdu_team *team = &r->team;
-    uint32_t parts = r->study->train.accumulate, *before = shares + team->size, *wanted = before + team->size;
-    cdu_balance_rank *unbound = ranks + team->size;
-    memcpy(before, team->shares, team->size * sizeof *before);
-    for (uint32_t i = 0; i < team->size; i++) unbound[i] = (cdu_balance_rank){ranks[i].speed, team->batch};
-    cdu_balance_shares(ranks, team->size, team->batch, parts, shares);
-    cdu_balance_shares(unbound, team->size, team->batch, parts, wanted);
-    CDU_TRY(cdu_team_share_as_told(team, shares, error));
-    tell_shares(r, ranks, resumed ? before : NULL, wanted);
+    uint32_t fits = team->share;
+    double refused = 1;
+    mine.most = team->batch;
+    for (uint32_t round = 0; refused > 0; round++) {
+        CDU_TRY(team->group.kind->gather(team->group.group, &mine, sizeof mine, ranks, error));
+        cdu_balance_shares(ranks, team->size, team->batch, r->study->train.accumulate, shares);
+        CDU_TRY(cdu_team_share_as_told(team, shares, error));
+        if (!round) memcpy(wanted, team->shares, team->size * sizeof *wanted);
+        bool room = team->share <= fits || has_room(r, team->share);
+        if (!room) mine.most = most_tiles(r, fits, team->share);
+        else if (team->share > fits) fits = team->share;
+        refused = !room;
+        CDU_TRY(cdu_team_sum(team, &refused, 1, error));
+    }
     return CDU_OK;
 }
 
 /* All ranks together, each with a program for its share so far, which is gone then. */
 static cdu_status balance(run *r, bool resumed, cdu_error *error)
 {
-    const cdu_ranks *g = &r->team.group;
-    uint32_t *shares = NULL;
-    cdu_balance_rank mine = {0}, *ranks;
-    if (writes(r)) cdu_log(CDU_LOG_INFO, "balance: measuring how fast the devices of %u ranks are", g->size);
+    cdu_team *team = &r->team;
+    uint32_t *shares;
+    cdu_balance_rank mine = {0}, *ranks = NULL;
+    if (writes(r)) cdu_log(CDU_LOG_INFO, "balance: measuring how fast the devices of %u ranks are", team->size);
     CDU_TRY(give_noise(r, error));
-    CDU_TRY(cdu_balance_measure(&r->team, r->program, r->part, &mine.speed, error));
+    CDU_TRY(cdu_balance_measure(team, r->program, r->part, &mine.speed, error));
     drop_program(r);
-    mine.most = most_tiles(r);
-    CDU_TRY(cdu_allocate(&ranks, 2 * (size_t)g->size, sizeof *ranks, error));
-    cdu_status status = cdu_allocate(&shares, 3 * (size_t)g->size, sizeof *shares, error);
-    if (status == CDU_OK) status = g->kind->gather(g->group, &mine, sizeof mine, ranks, error);
-    if (status == CDU_OK) status = share_out(r, ranks, shares, resumed, error);
+    CDU_TRY(cdu_allocate(&shares, 3 * (size_t)team->size, sizeof *shares, error));
+    uint32_t *before = shares + team->size, *wanted = before + team->size;
+    memcpy(before, team->shares, team->size * sizeof *before);
+    cdu_status status = cdu_allocate(&ranks, team->size, sizeof *ranks, error);
+    if (status == CDU_OK) status = share_out(r, mine, ranks, shares, wanted, error);
+    if (status == CDU_OK) tell_shares(r, ranks, resumed ? before : NULL, wanted);
     free(shares);
     free(ranks);
     return status;
@@ -478,7 +485,8 @@ static cdu_status write_facts(const run *r, cdu_error *error)
                            .class_weights = r->class_weights,
                            .parameters = cdu_model_parameters(&r->study->model),
                            .planned_bytes = cdu_program_report(r->program).peak,
-                           .steps_per_epoch = r->steps_per_epoch};
+                           .steps_per_epoch = r->steps_per_epoch,
+                           .team = &r->team};
     if (r->loader) facts.unreadable = cdu_loader_count(r->loader);
     return cdu_run_facts_write(r->options->folder, &facts, error);
 }
