@@ -13,17 +13,21 @@ enum {
     ITEMS = 64,                     /* of a group */
     FEW_TILES = 64,                 /* of which a group of half as many items takes all */
     RUN = 256,                      /* tiles after which a sum of a weight gradient starts anew */
-    WANTED_GROUPS = 1024,           /* of its product, all slots together, for a large GPU */
+    WANTED_GROUPS = 1024,           /* of a product, all slots or parts together, for a large GPU */
     LEAST_SLOT = 32,                /* tiles of a slot */
+    LEAST_PART = 64,                /* input lanes of a part of a sum */
+    LANES_AT_ONCE = 8,              /* of which a group has weights in local memory */
     SLOT_BYTES = 64 << 20,          /* of all its partial sums */
     LOCAL_BUDGET = 24 << 10,        /* bytes of a group of it */
     AT_ONCE = 4                     /* tiles of d that an item transforms, one after another */
 };
 enum { FORM, TILES, VECTORS, CHUNK };           /* settings */
-enum { SCALARS = 1, LANES4 = 2, SPREAD = 3 };   /* form: lanes that an item transforms; SPREAD: 4, and a subgroup hands weights round */
+/* form: lanes that an item transforms; SPREAD: 4, and a subgroup hands weights round; LOCAL: 1, and the product in local memory */
+enum { SCALARS = 1, LANES4 = 2, SPREAD = 3, LOCAL = 4 };
 
-/* A register tile of np tiles times nv vectors of output lanes; `items` side by side in a group of the product. */
-typedef struct { uint32_t form, np, nv, items, slots; } shape_of_work;
+/* A register tile of np tiles times nv vectors of output lanes; `items` side by side in a group of the product; `split`, LOCAL's alone: parts of the input
+ * lanes. */
+typedef struct { uint32_t form, np, nv, items, slots, split, gx, gy; } shape_of_work;
 
 static uint32_t tiles_of(const cdu_conv_problem *p)
 {
@@ -37,29 +41,55 @@ static bool can_spread(const cdu_device_info *device)
            device->subgroup_min == device->subgroup_max;
 }
 
+/* A group of the product in local memory: gx times nv vectors of output lanes, gy times np tiles. */
+static void choose_local(shape_of_work *s, const cdu_device_info *device, const cdu_conv_problem *p)
+{
+    /* whole vectors of tiles, and whole lines of a cache */
+    uint32_t more = cdu_ceil_div(s->slots, 8) * 8;
+    s->slots = 4ull * PLACES * more * cdu_larger(p->in_lanes, p->out_lanes) <= device->largest_binding ? more : s->slots / 8 * 8;
+    if (!s->slots) return;
+    s->gx = s->gy = 1;
+    while (s->gx < 8 && s->gx * s->nv * 4 < p->out_lanes) s->gx *= 2;
+    while (s->gx * s->gy < ITEMS && s->gy * s->np < s->slots) s->gy *= 2;
+    while (s->gx * s->gy < ITEMS && s->gx * s->nv * 4 < p->out_lanes) s->gx *= 2;
+    uint32_t groups = PLACES * cdu_ceil_div(p->out_lanes / 4, s->gx * s->nv) * cdu_ceil_div(s->slots, s->gy * s->np);
+    s->split = cdu_smaller(cdu_ceil_div(WANTED_GROUPS, groups), cdu_smaller(cdu_larger(p->in_lanes / LEAST_PART, 1), 8));
+}
+
+/* Vectors of output lanes that weights and products lie together in. */
+static uint32_t vectors_together(const shape_of_work *s, uint32_t out_lanes)
+{
+    uint32_t nv = s->form == LOCAL ? 4 : s->nv;
+    while (nv > 1 && out_lanes % (4 * nv)) nv /= 2;
+    return nv;
+}
+
 static shape_of_work choose(const cdu_device_info *device, const cdu_conv_problem *p, const cdu_choice *choice)
 {
     bool processor = device->kind == CDU_CPU, spread = can_spread(device);
-    shape_of_work s = {.form = !processor ? SCALARS : spread ? SPREAD : LANES4, .np = cdu_conv_few_registers(device) ? 2 : 4, .nv = 4};
+    bool few = cdu_conv_few_registers(device);
+    shape_of_work s = {.form = processor ? (spread ? SPREAD : LANES4) : few ? SCALARS : LOCAL, .np = few ? 2 : 4, .nv = 4, .split = 1};
     if (choice->setting[FORM]) s.form = choice->setting[FORM];
     if (s.form == SPREAD) s.np = 8, s.nv = 8;
+    if (s.form == LOCAL) s.np = 8, s.nv = 2;
     if (choice->setting[VECTORS]) s.nv = choice->setting[VECTORS];
     while (s.nv > 1 && p->out_lanes % (4 * s.nv)) s.nv /= 2;
     s.items = s.form == SPREAD ? device->subgroup_min : processor ? 16 : ITEMS;
     uint64_t tiles = (uint64_t)p->n * tiles_of(p);
     /* so few tiles leave an item one of them, and four loads of weights for each of it: rather two tiles, and half the lanes */
-    if (!processor && tiles <= FEW_TILES) {
+    if (s.form == SCALARS && tiles <= FEW_TILES) {
         s.items = ITEMS / 2, s.np = 2;
         if (!choice->setting[VECTORS]) s.nv = cdu_smaller(s.nv, 2);
     }
     if (choice->setting[TILES]) s.np = choice->setting[TILES];
-    while (s.np > 1 && (uint64_t)s.items * s.np / 2 >= tiles) s.np /= 2;
+    while (s.form != LOCAL && s.np > 1 && (uint64_t)s.items * s.np / 2 >= tiles) s.np /= 2;
     uint64_t bytes = choice->setting[CHUNK] ? (uint64_t)choice->setting[CHUNK] << 10 : processor ? CHUNK_BYTES_CPU : CHUNK_BYTES_GPU;
     if (bytes > device->largest_binding) bytes = device->largest_binding;
     uint64_t slots = bytes / (4ull * PLACES * cdu_larger(p->in_lanes, p->out_lanes));
     if (slots > tiles) slots = tiles;
     if (slots) slots = (tiles + (tiles + slots - 1) / slots - 1) / ((tiles + slots - 1) / slots);   /* chunks of like size */
     s.slots = (uint32_t)(slots > 1u << 16 ? 1u << 16 : slots);
+    if (s.form == LOCAL && s.slots) choose_local(&s, device, p);
     return s;
 }
 
@@ -72,15 +102,15 @@ typedef struct {
     shape_of_work s;
     cdu_epilogue epilogue;
     cdu_tensor packed, v, m;
-    uint32_t u_step;        /* floats */
+    uint32_t together, u_step;  /* vectors of output lanes; floats */
     uint64_t bias_at;
 } steps;
 
 static cdu_status append_pack(steps *s, cdu_error *error)
 {
     cdu_draft draft = cdu_draft_begin("conv_winograd.k", "winograd_items_pack", s->node, "pack");
-    uint32_t block = 4 * s->s.nv;
-    cdu_draft_define(&draft, "NV", s->s.nv);
+    uint32_t block = 4 * s->together;
+    cdu_draft_define(&draft, "NV", s->together);
     cdu_draft_define(&draft, "LANES", 1);
     cdu_draft_groups(&draft, s->y.lanes / block, s->x.lanes / 4, 1, block, 4, 1);
     cdu_conv_use_weights(&draft, s->sum, s->packed, &s->x, &s->y);
@@ -91,28 +121,29 @@ static cdu_status append_pack(steps *s, cdu_error *error)
 
 /* What the kernels that go over a chunk's tiles take, lanes counted by `unit`; bias_at by it already. */
 static void items_params(cdu_draft *draft, const cdu_layout *x, const cdu_layout *y, uint32_t unit, uint32_t first_tile, uint32_t chunk,
-                         uint32_t room, uint32_t u_step, uint32_t bias_at, bool biased)
+                         uint32_t room, uint32_t u_step, uint32_t bias_at, bool biased, uint32_t parts)
 {
     CDU_CONV_WORDS(draft, x->lanes / unit, y->lanes / unit, y->shape.h, y->shape.w, x->pitch / unit, x->offset / unit, y->pitch / unit,
                    y->offset / unit, cdu_ceil_div(y->shape.w, 4), cdu_ceil_div(y->shape.h, 4), first_tile, chunk, room, u_step / unit,
-                   room * (x->lanes / unit), room * (y->lanes / unit), bias_at, biased);
+                   room * (x->lanes / unit), room * (y->lanes / unit), bias_at, biased, parts);
 }
 
 static void sum_params(cdu_draft *draft, const steps *s, uint32_t unit, uint32_t first_tile, uint32_t chunk)
 {
-    items_params(draft, &s->x, &s->y, unit, first_tile, chunk, s->s.slots, s->u_step, (uint32_t)(s->bias_at / unit), s->sum->bias != CDU_NO_TENSOR);
+    items_params(draft, &s->x, &s->y, unit, first_tile, chunk, s->s.slots, s->u_step, (uint32_t)(s->bias_at / unit), s->sum->bias != CDU_NO_TENSOR,
+                 s->s.split);
 }
 
 /* Lanes that an item transforms. */
 static uint32_t unit_of(uint32_t form)
 {
-    return form == SCALARS ? 1 : 4;
+    return form == SCALARS || form == LOCAL ? 1 : 4;
 }
 
 /* Items of a transformation: lanes side by side, then tiles, `at_once` of them an item. Returns the groups that share lanes. */
 static uint32_t transform_groups(cdu_draft *draft, uint32_t form, uint32_t lanes, uint32_t chunk, uint32_t at_once)
 {
-    uint32_t unit = unit_of(form), count = lanes / unit, items = form == SCALARS ? ITEMS : 16, across = 1;
+    uint32_t unit = unit_of(form), count = lanes / unit, items = unit == 1 ? ITEMS : 16, across = 1;
     while (across < count && across < (form == SCALARS ? 16 : 8)) across *= 2;
     uint32_t down = items / across, groups = cdu_ceil_div(chunk, down * at_once);
     cdu_draft_define(draft, "LANES", unit);
@@ -127,11 +158,31 @@ static cdu_status append_transform(cdu_lowering *l, const cdu_node *node, const 
 {
     cdu_draft draft = cdu_draft_begin("conv_winograd.k", "winograd_items_input", node, pass);
     transform_groups(&draft, form, in->lanes, chunk, 1);
+    if (form == LOCAL) cdu_draft_define(&draft, "BY_TILES", 1);
     cdu_draft_use(&draft, x, CDU_READ, n0, n1);
     cdu_draft_use(&draft, v, CDU_WRITE, 0, 0);
-    items_params(&draft, in, out, unit_of(form), first_tile, chunk, room, 0, 0, false);
+    items_params(&draft, in, out, unit_of(form), first_tile, chunk, room, 0, 0, false, 1);
     draft.bytes = 4.0 * chunk * (16 + PLACES) * in->lanes;
     return cdu_append(l, &draft, error);
+}
+
+static cdu_status append_local_product(const steps *s, uint32_t chunk, cdu_error *error)
+{
+    cdu_draft draft = cdu_draft_begin("winograd_products.k", "winograd_items_local", s->node, s->pass);
+    const shape_of_work *w = &s->s;
+    cdu_draft_define(&draft, "NI", w->np / 4);
+    cdu_draft_define(&draft, "NO", w->nv);
+    cdu_draft_define(&draft, "NV", s->together);
+    cdu_draft_define(&draft, "KT", LANES_AT_ONCE);
+    cdu_draft_groups(&draft, cdu_ceil_div(s->y.lanes / 4, w->gx * w->nv), cdu_ceil_div(chunk, w->gy * w->np), PLACES * w->split, w->gx, w->gy, 1);
+    cdu_draft_use(&draft, s->v, CDU_READ, 0, 0);
+    cdu_draft_use(&draft, s->packed, CDU_READ, 0, 0);
+    cdu_draft_use(&draft, s->m, CDU_WRITE, 0, 0);
+    uint32_t part = cdu_ceil_div(cdu_ceil_div(s->x.lanes, w->split), LANES_AT_ONCE) * LANES_AT_ONCE;
+    CDU_CONV_WORDS(&draft, s->x.lanes, s->y.lanes / 4, chunk, w->slots / 4, s->u_step / 4, w->slots * (s->y.lanes / 4), part);
+    draft.flops = 18.0 * 16.0 * chunk * s->x.shape.c * s->y.shape.c;
+    draft.bytes = 4.0 * PLACES * (chunk * (double)(s->x.lanes + w->split * s->y.lanes) + (double)s->x.lanes * s->y.lanes);
+    return cdu_append(s->l, &draft, error);
 }
 
 static cdu_status append_product(const steps *s, uint32_t first_tile, uint32_t chunk, cdu_error *error)
@@ -154,7 +205,7 @@ static cdu_status append_product(const steps *s, uint32_t first_tile, uint32_t c
 static cdu_status append_output(const steps *s, uint32_t n0, uint32_t n1, uint32_t first_tile, uint32_t chunk, cdu_error *error)
 {
     cdu_draft draft = cdu_draft_begin("conv_winograd.k", "winograd_items_output", s->node, s->pass);
-    cdu_draft_define(&draft, "NV", s->s.nv);
+    cdu_draft_define(&draft, "NV", s->together);
     cdu_draft_define(&draft, "EPILOGUE", s->epilogue);
     cdu_draft_define(&draft, "ACCUMULATE", s->sum->accumulate);
     transform_groups(&draft, s->s.form, s->y.lanes, chunk, 1);
@@ -162,7 +213,7 @@ static cdu_status append_output(const steps *s, uint32_t n0, uint32_t n1, uint32
     cdu_draft_use(&draft, s->packed, CDU_READ, 0, 0);
     cdu_draft_use(&draft, s->sum->y, s->sum->accumulate || first_tile ? CDU_READ | CDU_WRITE : CDU_WRITE, n0, n1);
     sum_params(&draft, s, unit_of(s->s.form), first_tile, chunk);
-    draft.bytes = 4.0 * chunk * (PLACES + 16) * s->y.lanes;
+    draft.bytes = 4.0 * chunk * (PLACES * s->s.split + 16) * s->y.lanes;
     return cdu_append(s->l, &draft, error);
 }
 
@@ -172,11 +223,12 @@ static cdu_status items_sum(cdu_lowering *l, const cdu_node *node, const char *p
     cdu_conv_problem problem = cdu_conv_problem_of_sum(l, sum);
     steps s = {.l = l, .node = node, .pass = pass, .sum = sum, .x = *cdu_tensor_layout(l, sum->x), .y = *cdu_tensor_layout(l, sum->y),
                .s = choose(cdu_lowering_device(l), &problem, choice), .epilogue = sum->epilogue};
-    s.u_step = s.x.lanes * 4 * s.s.nv;
+    s.together = vectors_together(&s.s, s.y.lanes);
+    s.u_step = s.x.lanes * 4 * s.together;
     s.bias_at = (uint64_t)PLACES * s.x.lanes * s.y.lanes;
     CDU_TRY(cdu_lower_scratch(l, "transformed weights", s.bias_at + 3ull * s.y.lanes, &s.packed, error));
     CDU_TRY(cdu_lower_scratch(l, "transformed input", (uint64_t)PLACES * s.s.slots * s.x.lanes, &s.v, error));
-    CDU_TRY(cdu_lower_scratch(l, "products", (uint64_t)PLACES * s.s.slots * s.y.lanes, &s.m, error));
+    CDU_TRY(cdu_lower_scratch(l, "products", (uint64_t)s.s.split * PLACES * s.s.slots * s.y.lanes, &s.m, error));
     CDU_TRY(append_pack(&s, error));
     cdu_tensor both[2] = {sum->x, sum->y};
     for (uint32_t n0 = 0, n1 = 0; cdu_next_range(l, both, 2, &n0, &n1);) {
@@ -184,7 +236,7 @@ static cdu_status items_sum(cdu_lowering *l, const cdu_node *node, const char *p
         for (uint32_t first = 0; first < tiles; first += s.s.slots) {
             uint32_t chunk = cdu_smaller(s.s.slots, tiles - first);
             CDU_TRY(append_transform(l, node, pass, s.s.form, sum->x, s.v, &s.x, &s.y, n0, n1, first, chunk, s.s.slots, error));
-            CDU_TRY(append_product(&s, first, chunk, error));
+            CDU_TRY(s.s.form == LOCAL ? append_local_product(&s, chunk, error) : append_product(&s, first, chunk, error));
             CDU_TRY(append_output(&s, n0, n1, first, chunk, error));
         }
     }
@@ -208,7 +260,7 @@ static gradient_work choose_gradient(const cdu_device_info *device, const cdu_co
     bool processor = device->kind == CDU_CPU;
     gradient_work g = {.form = processor ? LANES4 : SCALARS, .kt = 8, .gx = 1, .gy = 1, .gz = 1};
     uint32_t in = p->in_lanes / 4, out = p->out_lanes / 4, most = choice->setting[VECTORS] ? choice->setting[VECTORS] : 2;
-    if (choice->setting[FORM]) g.form = choice->setting[FORM];
+    if (choice->setting[FORM]) g.form = choice->setting[FORM] == LANES4 ? LANES4 : SCALARS;
     if (choice->setting[TILES]) g.kt = choice->setting[TILES];
     g.ni = cdu_smaller(in, cdu_conv_few_registers(device) ? 1 : most);
     g.no = cdu_smaller(out, most);
@@ -261,7 +313,7 @@ static cdu_status append_gradient_input(gradient_steps *s, uint32_t n0, uint32_t
     cdu_draft_use(&draft, s->g->d, CDU_READ, n0, n1);
     cdu_draft_use(&draft, s->dd, CDU_WRITE, 0, 0);
     cdu_draft_use(&draft, s->sums, s->rows ? CDU_READ | CDU_WRITE : CDU_WRITE, 0, 0);
-    items_params(&draft, &s->x, &s->d, unit_of(s->w.form), first_tile, chunk, s->w.room, 0, s->rows, false);
+    items_params(&draft, &s->x, &s->d, unit_of(s->w.form), first_tile, chunk, s->w.room, 0, s->rows, false, 1);
     s->rows += rows;
     draft.flops = 16.0 * chunk * s->d.shape.c;
     draft.bytes = 4.0 * chunk * (16 + PLACES) * s->d.lanes;
@@ -333,7 +385,7 @@ static cdu_status items_gradient(cdu_lowering *l, const cdu_node *node, const cd
 static bool gradient_fits(const cdu_device_info *device, const cdu_conv_problem *p, const cdu_choice *choice)
 {
     const uint32_t *setting = choice->setting;
-    if (setting[FORM] > LANES4 || !cdu_setting_is_power(setting[TILES], 4, 32) || !cdu_setting_is_power(setting[VECTORS], 1, 2)) return false;
+    if (setting[FORM] > LOCAL || setting[FORM] == SPREAD || !cdu_setting_is_power(setting[TILES], 4, 32) || !cdu_setting_is_power(setting[VECTORS], 1, 2)) return false;
     gradient_work g = choose_gradient(device, p, choice);
     return g.room > 0 && local_bytes_of(&g) <= cdu_smaller(device->local_bytes, 32 << 10) && 4 * g.slot_floats <= device->largest_binding;
 }
@@ -344,7 +396,8 @@ static bool fits(const cdu_device_info *device, const cdu_conv_problem *p, const
     if (p->side != 3 || p->stride != 1 || p->parities != 1 || p->in_lanes % 4 || p->out_lanes % 4 || p->in_lanes < 8)
         return false;
     if (p->pass == CDU_CONV_GRADIENT) return gradient_fits(device, p, choice);
-    if (setting[FORM] > SPREAD || setting[TILES] > 16 || !cdu_setting_is_power(setting[VECTORS], 1, 8)) return false;
+    if (setting[FORM] == LOCAL && ((setting[TILES] && setting[TILES] != 4 && setting[TILES] != 8) || setting[VECTORS] > 2)) return false;
+    if (setting[FORM] > LOCAL || setting[TILES] > 16 || !cdu_setting_is_power(setting[VECTORS], 1, 8)) return false;
     if (setting[FORM] == SPREAD && !can_spread(device)) return false;
     shape_of_work s = choose(device, p, choice);
     if (setting[VECTORS] && s.nv != setting[VECTORS]) return false;
@@ -362,7 +415,8 @@ static bool preferred(const cdu_device_info *device, const cdu_conv_problem *p)
 
 static uint32_t candidates(const cdu_device_info *device, const cdu_conv_problem *problem, cdu_choice *out, uint32_t limit)
 {
-    static const uint32_t settings[][CDU_SETTINGS] = {{0}, {0, 2, 4}, {0, 2, 8}, {0, 4, 2}, {0, 8, 2}, {0, 8, 8}, {0, 0, 0, 8 << 10}, {0, 0, 0, 64 << 10}};
+    static const uint32_t settings[][CDU_SETTINGS] = {{0}, {0, 2, 4}, {0, 2, 8}, {0, 4, 2}, {0, 8, 2}, {0, 8, 8}, {0, 0, 0, 8 << 10}, {0, 0, 0, 64 << 10},
+                                                    {LOCAL}, {LOCAL, 4, 2}, {LOCAL, 8, 1}, {SCALARS}};
     static const uint32_t of_gradient[][CDU_SETTINGS] = {{0}, {0, 16}, {0, 32}, {0, 8, 1}, {0, 16, 1}, {0, 0, 0, 8 << 10}, {0, 0, 0, 16 << 10}, {0, 0, 0, 64 << 10}};
     if (cdu_op_wide(device)) return 0;
     if (problem->pass == CDU_CONV_GRADIENT)
