@@ -195,9 +195,11 @@ static bool fits(const cdu_device_info *device, const cdu_conv_problem *p, const
     return tile_bytes(p->side, p->stride, &t) <= cdu_smaller(device->local_bytes, 32 << 10);
 }
 
+/* A group of a weight gradient has no items that share pixels: where lanes are few, there are too few items. */
 static bool preferred(const cdu_device_info *device, const cdu_conv_problem *problem)
 {
-    return device->kind != CDU_CPU && problem->in_lanes >= 8;
+    bool few = problem->pass == CDU_CONV_GRADIENT && (problem->side == 1 || problem->out_lanes < 16);
+    return device->kind != CDU_CPU && problem->in_lanes >= 8 && !few;
 }
 
 static uint32_t candidates(const cdu_device_info *device, const cdu_conv_problem *problem, cdu_choice *out, uint32_t limit)

@@ -1,10 +1,10 @@
 /* cross_entropy.c: weighted softmax cross entropy over pixels, where training's backward pass starts. Sums are compensated and have
- * a fixed order: items of a group by a tree, groups one after another. One of several ranks does not know the sum of the weights of all: its
+ * a fixed order: items of a group by a tree, then groups. One of several ranks does not know the sum of the weights of all: its
  * gradients are divided by the number of all pixels, and the update sets that right (cdu_sgd_patch). */
 #include "core/ops/common.h"
 #include "core/ops/ops.h"
 
-enum { ITEMS = 64, GROUP_LIMIT = 16384, PARTS = 64, PART_WORDS = 5, CLASS_LIMIT = 16, RESULT = 4 };
+enum { ITEMS = 64, GROUP_LIMIT = 16384, PARTS = 64, GPU_ITEMS = 256, GPU_PARTS = 256, PART_WORDS = 5, CLASS_LIMIT = 16, RESULT = 4 };
 
 static cdu_status infer(cdu_graph *graph, cdu_node *node, cdu_error *error)
 {
@@ -24,11 +24,17 @@ static cdu_status infer(cdu_graph *graph, cdu_node *node, cdu_error *error)
     return cdu_graph_status(graph, error);
 }
 
-/* Pixels a group, from the pixels of a range: at most PARTS groups. */
-static uint32_t pixels_a_part(uint64_t pixels)
+/* How the pixels of a range are summed: at most so many groups, their items, pixels each. */
+typedef struct { uint32_t groups, items, per; } division;
+
+static division divide(const cdu_device_info *device, uint64_t pixels)
 {
-    uint64_t per = (pixels + PARTS - 1) / PARTS;
-    return (uint32_t)(per < ITEMS ? ITEMS : per);
+    bool gpu = device->kind != CDU_CPU;
+    uint32_t items = gpu ? GPU_ITEMS : ITEMS, parts = gpu ? GPU_PARTS : PARTS;
+    uint64_t per = (pixels + parts - 1) / parts;
+    division d = {.items = items, .per = (uint32_t)(per < items ? items : per)};
+    d.groups = cdu_op_groups(pixels, d.per, parts);
+    return d;
 }
 
 static cdu_status forward(cdu_lowering *l, const cdu_node *node, cdu_error *error)
@@ -41,28 +47,28 @@ static cdu_status forward(cdu_lowering *l, const cdu_node *node, cdu_error *erro
     CDU_TRY(cdu_lower_value(l, node->own[0], &saved, error));
     CDU_TRY(cdu_op_same_lanes(l, node, ranged, 1, error));
     cdu_layout x = *cdu_tensor_layout(l, ranged[0]), label = *cdu_tensor_layout(l, ranged[1]);
-    uint32_t parts = 0, done = 0;
+    const cdu_device_info *device = cdu_lowering_device(l);
+    uint32_t parts = 0, done = 0, items = 1;
     for (uint32_t n0 = 0, n1 = 0; cdu_next_range(l, ranged, 2, &n0, &n1);) {
-        uint64_t pixels = cdu_op_pixels(&x, n0, n1);
-        parts += cdu_op_groups(pixels, pixels_a_part(pixels), PARTS);
+        parts += divide(device, cdu_op_pixels(&x, n0, n1)).groups;
     }
     CDU_TRY(cdu_lower_scratch(l, node->name, (uint64_t)parts * PART_WORDS, &part, error));
     for (uint32_t n0 = 0, n1 = 0; cdu_next_range(l, ranged, 2, &n0, &n1);) {
         uint64_t pixels = cdu_op_pixels(&x, n0, n1);
-        uint32_t per = pixels_a_part(pixels), groups = cdu_op_groups(pixels, per, PARTS);
+        division sums = divide(device, pixels);
         cdu_draft draft = cdu_draft_begin("softmax.k", "cross_entropy_sums", node, "forward");
         cdu_draft_use(&draft, ranged[0], CDU_READ, n0, n1);
         cdu_draft_use(&draft, ranged[1], CDU_READ, n0, n1);
         cdu_draft_use(&draft, weight, CDU_READ, 0, 0);
         cdu_draft_use(&draft, part, CDU_WRITE, 0, 0);
-        uint32_t params[] = {(uint32_t)pixels, per, done, x.pitch, x.offset, label.pitch, label.offset};
+        uint32_t params[] = {(uint32_t)pixels, sums.per, done, x.pitch, x.offset, label.pitch, label.offset};
         for (size_t i = 0; i < sizeof params / sizeof *params; i++) cdu_draft_param(&draft, params[i]);
         cdu_draft_define(&draft, "CLASSES", x.shape.c);
-        if (!cdu_op_pixel_vectors(l, &draft, "softmax_wide.k", "cross_entropy_sums_wide", pixels, groups))
-            cdu_draft_groups(&draft, groups, 1, 1, ITEMS, 1, 1);
+        if (!cdu_op_pixel_vectors(l, &draft, "softmax_wide.k", "cross_entropy_sums_wide", pixels, sums.groups))
+            cdu_draft_groups(&draft, sums.groups, 1, 1, sums.items, 1, 1);
         draft.bytes = (double)pixels * 4.0 * (x.lanes + 1);
         CDU_TRY(cdu_append(l, &draft, error));
-        done += groups;
+        done += sums.groups;
     }
     cdu_draft draft = cdu_draft_begin("softmax.k", "cross_entropy_total", node, "total");
     cdu_draft_use(&draft, part, CDU_READ, 0, 0);
@@ -73,7 +79,8 @@ static cdu_status forward(cdu_lowering *l, const cdu_node *node, cdu_error *erro
     cdu_draft_param(&draft, node->attributes.integer[0] == CDU_MEAN_PIXELS);
     cdu_draft_param_float(&draft, (float)(cdu_lowering_images(l, x.shape.n) * x.shape.h * x.shape.w));
     cdu_draft_param(&draft, cdu_lowering_ranks(l) > 1);
-    cdu_draft_groups(&draft, 1, 1, 1, 1, 1, 1);
+    while (!cdu_op_wide(device) && items < parts && items < GPU_ITEMS) items *= 2;
+    cdu_draft_groups(&draft, 1, 1, 1, items, 1, 1);
     return cdu_append(l, &draft, error);
 }
 
