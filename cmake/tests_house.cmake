@@ -40,6 +40,11 @@ if(TARGET test_ops)
   cdunet_add_test(drivers.every-variant COMMAND test_ops --jobs 1 --filter "operators/@(match_w*|give_*|write_*)" CONFIGURATIONS check
     TIMEOUT 3600 ENVIRONMENT CDUNET_TEST_ALL=1)
 endif()
+# what the backends do for cards and for NVIDIA's OpenCL alone, on the drivers at hand
+if(TARGET test_ops)
+  cdunet_add_test(drivers.as-nvidia COMMAND test_ops --jobs 1 --filter "@(operators/are_exact*|network/gradients*)"
+    ENVIRONMENT "CDUNET_DEBUG=offsets,twins;CDUNET_VECTOR_WIDTH=4")
+endif()
 if(CDUNET_OPENCL AND PYTHON)
   cdunet_add_test(drivers.tuner COMMAND bash ${HOUSE}/tuner.sh $<TARGET_FILE:cdunet-bench> ${CMAKE_SOURCE_DIR}/shaders ${CMAKE_BINARY_DIR}/tuner
     TIMEOUT 900)

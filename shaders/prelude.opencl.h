@@ -9,19 +9,29 @@
 typedef JOIN(float, VW) vf;
 typedef JOIN(int, VW) vi;
 typedef float4 f4;
-#define IN(i, n) __global const float *restrict n,
-#define OUT(i, n) __global float *restrict n,
-#define INOUT(i, n) __global float *n,
+/* OFFSETS: a buffer comes whole, with where its part begins, in 16 bytes: some drivers do badly with sub-buffers (backends/opencl/list.c). */
+#if OFFSETS
+#define BUFFER(type, n) __global type n, const uint at_##n,
+#define FROM(b) ((b) + 4ul * at_##b)
+#define NO_OFFSET(n) enum { at_##n = 0 };
+#else
+#define BUFFER(type, n) __global type n,
+#define FROM(b) (b)
+#define NO_OFFSET(n)
+#endif
+#define IN(i, n) BUFFER(const float *restrict, n)
+#define OUT(i, n) BUFFER(float *restrict, n)
+#define INOUT(i, n) BUFFER(float *, n)
 #define INV(i, n) IN(i, n)
 #define OUTV(i, n) OUT(i, n)
 #define INOUTV(i, n) INOUT(i, n)
-#define INU(i, n) __global const uint *restrict n,
-#define OUTU(i, n) __global uint *restrict n,
+#define INU(i, n) BUFFER(const uint *restrict, n)
+#define OUTU(i, n) BUFFER(uint *restrict, n)
 #define KERNEL(name) __kernel __attribute__((reqd_work_group_size(GX, GY, GZ))) void name(
 #define BEGIN(P, LOCALS) P p_) { const P p = p_; LOCALS
 #define END }
-#define SHARED(T, n, c) __local T n[c];
-#define SHARED_LANES(n, c) __local float n[c] __attribute__((aligned(64)));
+#define SHARED(T, n, c) __local T n[c]; NO_OFFSET(n)
+#define SHARED_LANES(n, c) __local float n[c] __attribute__((aligned(64))); NO_OFFSET(n)
 #define NO_SHARED
 #define PARAMS(P) typedef struct P {
 #define PARAMS_END(P) } P;
@@ -35,8 +45,8 @@ typedef float4 f4;
 #define UNROLL _Pragma("unroll")
 #define NOUNROLL _Pragma("nounroll")
 /* buffers: scalar, vector (index in vectors), scalar of a vector buffer (index in scalars), unsigned */
-#define LD(b, i) ((b)[i])
-#define ST(b, i, x) ((b)[i] = (x))
+#define LD(b, i) (FROM(b)[i])
+#define ST(b, i, x) (FROM(b)[i] = (x))
 /* Vectors lie at multiples of their size. vload does not know, and GPUs' compilers make four loads of it; CPUs' do not care. */
 #if VW == 4
 #define LOAD_OF(space)                                                                                                             \
@@ -47,11 +57,11 @@ LOAD_OF(__global)
 LOAD_OF(__local)
 STORE_OF(__global)
 STORE_OF(__local)
-#define LDV(b, i) load_((b), (i))
-#define STV(b, i, x) store_((b), (i), (x))
+#define LDV(b, i) load_(FROM(b), (i))
+#define STV(b, i, x) store_(FROM(b), (i), (x))
 #else
-#define LDV(b, i) JOIN(vload, VW)((i), (b))
-#define STV(b, i, x) JOIN(vstore, VW)((x), (i), (b))
+#define LDV(b, i) JOIN(vload, VW)((i), FROM(b))
+#define STV(b, i, x) JOIN(vstore, VW)((x), (i), FROM(b))
 #endif
 /* VW elements `s` apart, by LD, LDS or LDU */
 #define FOUR_OF(L, b, i, s) L(b, i), L(b, (i) + (s)), L(b, (i) + 2 * (s)), L(b, (i) + 3 * (s))
@@ -66,16 +76,16 @@ STORE_OF(__local)
 /* STV past the caches (STREAM=1: the next to read it comes when it would be gone anyway): saves reading the line first */
 #if STREAM && VW >= 8 && defined(__has_builtin)
 #if __has_builtin(__builtin_nontemporal_store)
-#define STREAMV(b, i, x) __builtin_nontemporal_store((x), (__global vf *)((b) + (long)(i) * VW))
+#define STREAMV(b, i, x) __builtin_nontemporal_store((x), (__global vf *)(FROM(b) + (long)(i) * VW))
 #endif
 #endif
 #ifndef STREAMV
 #define STREAMV(b, i, x) STV(b, i, x)
 #endif
-#define LDS(b, i) ((b)[i])
-#define STS(b, i, x) ((b)[i] = (x))
-#define LDU(b, i) ((b)[i])
-#define STU(b, i, x) ((b)[i] = (x))
+#define LDS(b, i) LD(b, i)
+#define STS(b, i, x) ST(b, i, x)
+#define LDU(b, i) LD(b, i)
+#define STU(b, i, x) ST(b, i, x)
 /* values */
 #define VF(x) ((vf)(x))
 #define F4(a, b, c, d) ((float4)(a, b, c, d))

@@ -122,9 +122,10 @@ static cdu_status inspect(cdu_kernel *kernel, cdu_kernel_stats *stats, cdu_error
     cl->clReleaseKernel(one);
     if (stats)
         *stats = (cdu_kernel_stats){.local_bytes = (uint32_t)local, .subgroup = (uint32_t)multiple, .spill_bytes = (uint32_t)spill};
-    if (arguments != kernel->bindings + 1)
+    cl_uint a_buffer = device->offsets ? 2 : 1;
+    if (arguments != a_buffer * kernel->bindings + 1)
         return cdu_fail(error, CDU_FAILED, "kernel %s has %u buffers; the step says %u", kernel->name,
-                        arguments ? arguments - 1 : 0, kernel->bindings);
+                        arguments ? (arguments - 1) / a_buffer : 0, kernel->bindings);
     size_t group = kernel->group[0] * kernel->group[1] * kernel->group[2];
     if (items && group > items)
         return cdu_fail(error, CDU_NO_DEVICE, "kernel %s: groups of %zu items; %s runs it with at most %zu", kernel->name, group,
@@ -146,7 +147,8 @@ cdu_status cdu_opencl_kernel_create(cdu_device *device, const char *source, cons
                         params, CDU_BINDINGS, CDU_PARAM_WORDS);
     char pinned[512], *text;
     bool pin = subgroup && (device->info.features & CDU_HAS_SUBGROUP_SIZE);
-    if (snprintf(pinned, sizeof pinned, pin ? "%s SUBGROUP=%u" : "%s", defines, subgroup) >= (int)sizeof pinned)
+    int length = snprintf(pinned, sizeof pinned, pin ? "%s%s SUBGROUP=%u" : "%s%s", defines, device->offsets ? " OFFSETS=1" : "", subgroup);
+    if (length >= (int)sizeof pinned)
         return cdu_fail(error, CDU_FAILED, "kernel %s: its defines are too long", name);
     CDU_TRY(cdu_source_assemble("", "prelude.opencl.h", pinned, name, source, &text, error));
     cdu_kernel *kernel;

@@ -1,6 +1,7 @@
 /* list.c: lists of steps on OpenCL. Each kernel step has a cl_kernel of its own whose arguments are set once, so that a replay only
- * enqueues. A binding that is not a whole buffer is a sub-buffer, made once a list for each range. NVIDIA's driver (580) crashes when
- * sub-buffers that begin at the same place are released in the order of their making; there each reaches to the buffer's end. */
+ * enqueues. A binding that is not a whole buffer is a sub-buffer, made once a list for each range; or, where the driver does badly with them, the
+ * whole buffer and an offset. NVIDIA's driver (580) crashes when sub-buffers that begin at the same place are released in the order of their
+ * making, and the more of them there are the longer it takes to start a kernel: 100 microseconds with those of a training step. */
 #include "backends/opencl/opencl.h"
 
 #include <stdio.h>
@@ -64,18 +65,17 @@ static cdu_status bind(cdu_list *list, const cdu_binding *b, const char *label, 
         return cdu_fail(error, CDU_FAILED, "step %s: offset %llu is not a multiple of %u", label, (unsigned long long)b->offset,
                         device->info.binding_align);
     *out = b->buffer->memory;
-    uint64_t bytes = device->one_range_a_place ? b->buffer->bytes - b->offset : b->bytes;
-    if (!b->offset && bytes == b->buffer->bytes) return CDU_OK;
+    if (device->offsets || (!b->offset && b->bytes == b->buffer->bytes)) return CDU_OK;
     for (size_t i = 0; i < list->range_count; i++) {
         const range *r = &list->ranges[i];
-        if (r->buffer == b->buffer && r->offset == b->offset && r->bytes == bytes) return *out = r->memory, CDU_OK;
+        if (r->buffer == b->buffer && r->offset == b->offset && r->bytes == b->bytes) return *out = r->memory, CDU_OK;
     }
     CDU_TRY(cdu_grow(&list->ranges, &list->range_room, list->range_count + 1, sizeof *list->ranges, error));
     cl_int code;
-    cl_buffer_region region = {b->offset, bytes};
+    cl_buffer_region region = {b->offset, b->bytes};
     *out = device->cl->clCreateSubBuffer(b->buffer->memory, CL_MEM_READ_WRITE, CL_BUFFER_CREATE_TYPE_REGION, &region, &code);
     if (!*out) return CDU_CL_FAIL(error, device, code, "binding a part of a buffer");
-    list->ranges[list->range_count++] = (range){b->buffer, b->offset, bytes, *out};
+    list->ranges[list->range_count++] = (range){b->buffer, b->offset, b->bytes, *out};
     return CDU_OK;
 }
 
@@ -97,12 +97,15 @@ static cdu_status record_kernel(cdu_list *list, const cdu_step *step, entry *e, 
     cl_int code;
     e->kernel = cl->clCreateKernel(kernel->program, kernel->name, &code);
     if (!e->kernel) return CDU_CL_FAIL(error, device, code, "making a kernel");
+    cl_uint argument = 0;
     for (uint32_t i = 0; i < step->bindings; i++) {
         cl_mem memory;
         CDU_TRY(bind(list, &step->bind[i], e->label, &memory, error));
-        CDU_CL(device, cl->clSetKernelArg(e->kernel, i, sizeof memory, &memory), error, "binding a buffer");
+        CDU_CL(device, cl->clSetKernelArg(e->kernel, argument++, sizeof memory, &memory), error, "binding a buffer");
+        cl_uint place = (cl_uint)(step->bind[i].offset / 16); /* binding_align is a multiple of 16, and 64 GiB the largest buffer */
+        if (device->offsets) CDU_CL(device, cl->clSetKernelArg(e->kernel, argument++, sizeof place, &place), error, "binding a buffer");
     }
-    code = cl->clSetKernelArg(e->kernel, step->bindings, 4 * (size_t)step->params, step->param);
+    code = cl->clSetKernelArg(e->kernel, argument, 4 * (size_t)step->params, step->param);
     if (code == CL_INVALID_ARG_SIZE)
         return cdu_fail(error, CDU_FAILED, "step %s: kernel %s does not have %u parameters", e->label, kernel->name, step->params);
     if (code != CL_SUCCESS) return CDU_CL_FAIL(error, device, code, "setting parameters");

@@ -46,7 +46,7 @@ static cdu_status start(cdu_device *device, cl_platform_id platform, cdu_error *
     cl->clGetPlatformInfo(platform, CL_PLATFORM_VERSION, sizeof version, version, NULL);
     snprintf(device->platform, sizeof device->platform, "%.63s %.119s", name, version);
     device->pocl = device->info.features & CDU_HAS_ONE_COMPILER;
-    device->one_range_a_place = strstr(device->platform, "NVIDIA") || cdu_debug(CDU_DEBUG_WIDE_RANGES);
+    device->offsets = strstr(device->platform, "NVIDIA") || cdu_debug(CDU_DEBUG_OFFSETS);
     device->oclgrind = strstr(device->platform, "Oclgrind");
     /* No -cl-mad-enable: the dialect's MAD is a fused multiply-add already, and EXACT_MUL and EXACT_ADD must stay exact. Denormals
      * are kept where the device keeps them. */

@@ -34,7 +34,7 @@ struct cdu_device {
     cdu_device_info info;
     bool timed;
     bool oclgrind;                              /* its compiler takes one kernel at a time */
-    bool one_range_a_place;                     /* NVIDIA: list.c */
+    bool offsets;                               /* kernels get whole buffers and where their part begins: list.c */
     bool pocl;                                  /* keeps compiled kernels itself, and sleeps where it is waited for */
     char options[128], platform[192];           /* platform: name and version, for the cache's key */
     cdu_memory_usage usage;

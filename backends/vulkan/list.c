@@ -82,7 +82,7 @@ static cdu_status record_kernel(cdu_list *list, VkCommandBuffer commands, const 
         for (uint32_t i = 0; i < step->bindings; i++) {
             const cdu_binding *b = &step->bind[i];
             CDU_TRY(check_binding(device, b, label, error));
-            buffers[i] = (VkDescriptorBufferInfo){b->buffer->handle, b->offset, b->bytes};
+            buffers[i] = (VkDescriptorBufferInfo){cdu_vulkan_seen_by_steps(b->buffer), b->offset, b->bytes};
             writes[i] = (VkWriteDescriptorSet){.sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET,
                                                .dstSet = set,
                                                .dstBinding = i,
@@ -108,14 +108,14 @@ static cdu_status record_transfer(cdu_list *list, VkCommandBuffer commands, cons
     for (uint32_t i = 0; i < wanted; i++) CDU_TRY(check_range(device, &step->bind[i], label, error));
     const cdu_binding *from = &step->bind[0], *to = &step->bind[wanted - 1];
     if (step->kind == CDU_STEP_FILL) {
-        device->vk.vkCmdFillBuffer(commands, to->buffer->handle, to->offset, to->bytes, step->param[0]);
+        device->vk.vkCmdFillBuffer(commands, cdu_vulkan_seen_by_steps(to->buffer), to->offset, to->bytes, step->param[0]);
         return CDU_OK;
     }
     if (from->bytes != to->bytes)
         return cdu_fail(error, CDU_FAILED, "step %s: %llu bytes are copied to %llu", label, (unsigned long long)from->bytes,
                         (unsigned long long)to->bytes);
     VkBufferCopy region = {from->offset, to->offset, to->bytes};
-    device->vk.vkCmdCopyBuffer(commands, from->buffer->handle, to->buffer->handle, 1, &region);
+    device->vk.vkCmdCopyBuffer(commands, cdu_vulkan_seen_by_steps(from->buffer), cdu_vulkan_seen_by_steps(to->buffer), 1, &region);
     return CDU_OK;
 }
 
@@ -133,10 +133,33 @@ static cdu_status record_patch(cdu_list *list, cdu_error *error)
     return CDU_OK; /* the segment behind it begins with a barrier */
 }
 
-static void record_end(const cdu_list *list, VkCommandBuffer commands, uint32_t segment)
+/* What the segment's steps wrote to a twin, all that lies between its first and last byte, goes to where the host reads it. */
+static void record_read_back(const cdu_list *list, VkCommandBuffer commands, const cdu_step *steps, uint32_t segment)
+{
+    for (uint32_t i = list->first[segment]; i < list->first[segment + 1]; i++)
+        for (uint32_t b = 0; b < steps[i].bindings; b++) {
+            const cdu_buffer *buffer = steps[i].bind[b].buffer;
+            if (!buffer->twin || !(steps[i].bind[b].access & CDU_WRITE)) continue;
+            bool done = false;
+            uint64_t begin = UINT64_MAX, end = 0;
+            for (uint32_t j = list->first[segment]; j < list->first[segment + 1]; j++)
+                for (uint32_t c = 0; c < steps[j].bindings; c++) {
+                    const cdu_binding *other = &steps[j].bind[c];
+                    if (other->buffer != buffer || !(other->access & CDU_WRITE)) continue;
+                    done = done || j < i || (j == i && c < b);
+                    if (other->offset < begin) begin = other->offset;
+                    if (other->offset + other->bytes > end) end = other->offset + other->bytes;
+                }
+            VkBufferCopy region = {begin, begin, end - begin};
+            if (!done) list->device->vk.vkCmdCopyBuffer(commands, buffer->twin->handle, buffer->handle, 1, &region);
+        }
+}
+
+static void record_end(const cdu_list *list, VkCommandBuffer commands, const cdu_step *steps, uint32_t segment)
 {
     const cdu_vulkan_api *vk = &list->device->vk;
     barrier(list->device, commands); /* the ticket comes after all work */
+    record_read_back(list, commands, steps, segment);
     VkBufferCopy region = {8 * (VkDeviceSize)segment, 8 * (VkDeviceSize)segment, 8};
     vk->vkCmdCopyBuffer(commands, list->tickets_in->handle, list->tickets_out->handle, 1, &region);
     VkMemoryBarrier memory = {.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER,
@@ -168,7 +191,7 @@ static cdu_status record_segment(cdu_list *list, const cdu_step *steps, uint32_t
             CDU_TRY(record_transfer(list, commands, step, label, error));
         if (list->queries) vk->vkCmdWriteTimestamp(commands, VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT, list->queries, query++);
     }
-    record_end(list, commands, segment);
+    record_end(list, commands, steps, segment);
     CDU_VK(device, vk->vkEndCommandBuffer(commands), error, "recording");
     return CDU_OK;
 }

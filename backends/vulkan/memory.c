@@ -1,13 +1,16 @@
 /* memory.c: which memory type serves which purpose, and buffers. Every buffer has an allocation of its own: a plan asks for few,
- * large ones. Host-visible memory stays mapped for its life. */
+ * large ones. Host-visible memory stays mapped for its life. On a card with memory of its own, what the host reads has a twin there: steps write to
+ * it, and a copy at the end of their segment brings it over (list.c). A kernel's own stores across the bus run at a quarter of the copy's rate (H100). */
 #include "backends/vulkan/vulkan.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "backends/host.h"
+#include "core/base/debug.h"
 #include "core/base/memory.h"
 
+enum { TWIN_BYTES = 64 << 10 }; /* smaller ones are not worth a copy */
 enum {
     LOCAL = VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT,
     VISIBLE = VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT,
@@ -134,8 +137,8 @@ static cdu_status fill_in(cdu_buffer *buffer, cdu_error *error)
     VkMemoryAllocateInfo allocate = {
         .sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO, .allocationSize = needs.size, .memoryTypeIndex = type};
     CDU_VK(device, vk->vkAllocateMemory(device->handle, &allocate, NULL, &buffer->memory), error, "making a buffer");
-    buffer->reserved = needs.size;
-    cdu_memory_take(&device->usage, needs.size);
+    buffer->reserved = buffer->twin ? 0 : needs.size; /* the twin counts */
+    cdu_memory_take(&device->usage, buffer->reserved);
     CDU_VK(device, vk->vkBindBufferMemory(device->handle, buffer->handle, buffer->memory, 0), error, "making a buffer");
     buffer->coherent = device->memory.memoryTypes[type].propertyFlags & COHERENT;
     if (buffer->kind == CDU_MEM_DEVICE) return clear(device, buffer->handle, error);
@@ -157,7 +160,11 @@ cdu_status cdu_vulkan_buffer_create(cdu_device *device, uint64_t bytes, cdu_memo
     buffer->device = device;
     buffer->kind = kind;
     buffer->bytes = bytes;
-    cdu_status status = fill_in(buffer, error);
+    bool apart = device->info.kind == CDU_DISCRETE || cdu_debug(CDU_DEBUG_TWINS);
+    cdu_status status = CDU_OK;
+    if (kind == CDU_MEM_READBACK && apart && bytes >= TWIN_BYTES)
+        status = cdu_vulkan_buffer_create(device, bytes, CDU_MEM_DEVICE, &buffer->twin, error);
+    if (status == CDU_OK) status = fill_in(buffer, error);
     if (status == CDU_OK)
         *out = buffer;
     else
@@ -169,6 +176,7 @@ void cdu_vulkan_buffer_destroy(cdu_buffer *buffer)
 {
     if (!buffer) return;
     cdu_device *device = buffer->device;
+    cdu_vulkan_buffer_destroy(buffer->twin);
     if (buffer->handle) device->vk.vkDestroyBuffer(device->handle, buffer->handle, NULL);
     if (buffer->memory) device->vk.vkFreeMemory(device->handle, buffer->memory, NULL);
     cdu_memory_give(&device->usage, buffer->reserved);

@@ -86,7 +86,14 @@ struct cdu_buffer {
     void *host;                                 /* whole buffer, mapped for its life; null for device memory */
     bool coherent, mapped;
     uint32_t access;
+    cdu_buffer *twin;                           /* null, or the memory that steps see: memory.c */
 };
+
+/* What commands work on. */
+static inline VkBuffer cdu_vulkan_seen_by_steps(const cdu_buffer *buffer)
+{
+    return buffer->twin ? buffer->twin->handle : buffer->handle;
+}
 
 struct cdu_kernel {
     cdu_device *device;

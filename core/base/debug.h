@@ -17,7 +17,8 @@
     X(CDU_DEBUG_BARRIERS, "barriers", "a barrier before every step")                                       \
     X(CDU_DEBUG_POISON, "poison", "memory is filled with NaN before a tensor's first use")                 \
     X(CDU_DEBUG_NO_CACHE, "no-cache", "compiled kernels are neither read from nor written to disk")        \
-    X(CDU_DEBUG_WIDE_RANGES, "wide-ranges", "OpenCL sub-buffers reach to the end of their buffer, as on NVIDIA")   \
+    X(CDU_DEBUG_OFFSETS, "offsets", "OpenCL kernels get buffers and offsets in them, not sub-buffers")       \
+    X(CDU_DEBUG_TWINS, "twins", "Vulkan: what the host reads has a twin in device memory, as on cards")     \
     X(CDU_DEBUG_STEPS, "steps", "log every step of a plan")                                            \
     X(CDU_DEBUG_MEMORY, "memory", "log what lies in memory where a plan needs most")
 

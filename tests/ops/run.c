@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/debug.h"
+
 void cdu_op_fail(cdu_op_failures *f, const char *format, ...)
 {
     size_t used = strlen(f->text);
@@ -35,6 +37,7 @@ const cdu_op_devices *cdu_op_devices_open(void)
     cdu_error error = {0};
     cdu_device_row *rows = NULL;
     uint32_t count = 0;
+    if (cdu_debug_load(&error) != CDU_OK) fprintf(stderr, "%s\n", error.words);
     if (cdu_devices_list(false, &rows, &count, NULL, 0, &error) != CDU_OK) fprintf(stderr, "devices: %s\n", error.words);
     const char *only = getenv("CDUNET_TEST_DEVICE");
     for (uint32_t i = 0; i < count && all.count < 15; i++) {
