@@ -10,14 +10,11 @@ cdu_status cdu_pace_begin(cdu_pace *pace, uint32_t size, cdu_error *error)
 {
     *pace = (cdu_pace){.size = size};
     CDU_TRY(cdu_allocate(&pace->ranks, size, sizeof *pace->ranks, error));
-    CDU_TRY(cdu_allocate(&pace->others, size, sizeof *pace->others, error));
-    for (uint32_t i = 0; i < size; i++) CDU_TRY(cdu_allocate(&pace->ranks[i].steps, CDU_PACE_KEPT, sizeof(double), error));
-    return CDU_OK;
+    return cdu_allocate(&pace->others, size, sizeof *pace->others, error);
 }
 
 void cdu_pace_end(cdu_pace *pace)
 {
-    for (uint32_t i = 0; pace->ranks && i < pace->size; i++) free(pace->ranks[i].steps);
     free(pace->ranks);
     free(pace->others);
     *pace = (cdu_pace){0};
@@ -67,15 +64,12 @@ static void end_window(cdu_pace *pace)
 {
     for (uint32_t i = 0; i < pace->size; i++) {
         cdu_pace_rank *rank = &pace->ranks[i];
-        size_t kept = pace->steps < CDU_PACE_KEPT ? pace->steps : CDU_PACE_KEPT;
-        if (pace->known) {
-            judge(pace, i);
-        } else {
-            rank->usual = cdu_median(rank->steps, kept);
-        }
+        if (pace->known) judge(pace, i);
+        else rank->first[pace->windows] = rank->window / pace->steps;
+        if (!pace->known && pace->windows + 1 == CDU_PACE_FIRST) rank->usual = cdu_median(rank->first, CDU_PACE_FIRST);
     }
     for (uint32_t i = 0; i < pace->size; i++) pace->ranks[i].window = 0;
-    pace->known = true;
+    if (!pace->known) pace->known = ++pace->windows == CDU_PACE_FIRST;
     pace->steps = 0;
     pace->seconds = 0;
 }
@@ -89,7 +83,6 @@ bool cdu_pace_step(cdu_pace *pace, const double *seconds, size_t stride)
     for (uint32_t i = 0; i < pace->size; i++) {
         double took = seconds[i * stride];
         pace->ranks[i].window += took;
-        if (!pace->known) pace->ranks[i].steps[pace->steps % CDU_PACE_KEPT] = took;
         if (took > slowest) slowest = took;
     }
     pace->seconds += slowest;

@@ -9,11 +9,13 @@
 
 #include "cdunet/error.h"
 
+enum { CDU_PACE_STEPS = 8, CDU_PACE_SKIPPED = 2, CDU_PACE_FIRST = 5, CDU_PACE_WINDOWS = 3 };
+
 typedef enum { CDU_PACE_SAME, CDU_PACE_BEHIND, CDU_PACE_AGAIN } cdu_pace_news;
 
 typedef struct {
-    double *steps;          /* of the first window: CDU_PACE_KEPT for this rank */
-    double usual;           /* seconds of a step then: the median */
+    double first[CDU_PACE_FIRST]; /* seconds of a step in the first windows: the mean */
+    double usual;           /* their median */
     double window;          /* seconds of this window's steps */
     double ratio;           /* of the last window: how many times slower than it was, against the others */
     uint32_t slow;          /* windows in a row that were too slow */
@@ -24,12 +26,11 @@ typedef struct {
 typedef struct {
     cdu_pace_rank *ranks;
     double *others;         /* for medians */
-    uint32_t size, steps, skipped; /* steps of this window */
+    uint32_t size, steps, skipped, windows; /* steps of this window; windows so far, up to CDU_PACE_FIRST */
     double seconds;         /* of this window's steps: the slowest rank's */
     bool known;             /* what is usual */
 } cdu_pace;
 
-enum { CDU_PACE_KEPT = 256, CDU_PACE_STEPS = 8, CDU_PACE_SKIPPED = 2, CDU_PACE_WINDOWS = 3 };
 #define CDU_PACE_SECONDS 1.0    /* a window is at least that long, and CDU_PACE_STEPS steps */
 #define CDU_PACE_SLOW 1.5       /* a rank is behind after CDU_PACE_WINDOWS windows in a row beyond that, */
 #define CDU_PACE_FINE 1.2       /* until a window is below this */

@@ -703,7 +703,7 @@ static void watch(run *r)
     if (!writes(r) || !cdu_pace_step(&r->pace, r->team.told + CDU_TOLD_BUSY, CDU_TOLD)) return;
     double times;
     uint32_t slowest = cdu_pace_slowest(&r->pace, &times);
-    if (!known && times > CDU_PACE_SLOW)
+    if (!known && r->pace.known && times > CDU_PACE_SLOW)
         cdu_log(CDU_LOG_INFO, "%s takes %.1f times as long for its %u tiles as the others for theirs, who wait: %s", r->team.names[slowest].words,
                 times, r->team.shares[slowest], r->options->balance ? "a larger batch can be shared out more evenly" : "--balance evens that out");
     for (uint32_t i = 0; i < r->team.size; i++) {

@@ -49,7 +49,7 @@ Test(pace, one_slow_step_is_not_told_and_fits_and_starts_are)
 {
     cdu_pace pace;
     cr_assert_eq(cdu_pace_begin(&pace, 2, NULL), CDU_OK);
-    windows(&pace, 3, 0.05, 0, 1, 1);
+    windows(&pace, CDU_PACE_FIRST, 0.05, 0, 1, 1);
     double hiccup[4] = {0.05, 0, 30, 0};
     cdu_pace_step(&pace, hiccup, 2);
     cr_expect_eq(windows(&pace, 8, 0.05, 0, 1, 1), CDU_PACE_SAME);
@@ -57,11 +57,24 @@ Test(pace, one_slow_step_is_not_told_and_fits_and_starts_are)
     cdu_pace_end(&pace);
 }
 
+Test(pace, a_hiccup_at_the_beginning_is_not_what_is_usual)
+{
+    cdu_pace pace;
+    double hiccup[4] = {0.05, 0, 30, 0}, fine[4] = {0.05, 0, 0.055, 0}, times;
+    cr_assert_eq(cdu_pace_begin(&pace, 2, NULL), CDU_OK);
+    for (int i = 0; i < CDU_PACE_SKIPPED; i++) cdu_pace_step(&pace, fine, 2);
+    for (int i = 0; i < 12; i++) cdu_pace_step(&pace, i == 3 ? hiccup : fine, 2);
+    cr_expect_eq(windows(&pace, 8, 0.05, 0, 1, 1), CDU_PACE_SAME);
+    cdu_pace_slowest(&pace, &times);
+    cr_expect_float_eq(times, 1.1, 0.01);
+    cdu_pace_end(&pace);
+}
+
 Test(pace, all_slower_together_have_nobody_behind)
 {
     cdu_pace pace;
     cr_assert_eq(cdu_pace_begin(&pace, 3, NULL), CDU_OK);
-    windows(&pace, 3, 0.05, 0, 1, 1);
+    windows(&pace, CDU_PACE_FIRST, 0.05, 0, 1, 1);
     cr_expect_eq(windows(&pace, 8, 0.5, 0, 1, 1), CDU_PACE_SAME);
     cdu_pace_end(&pace);
 }
