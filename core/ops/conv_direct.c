@@ -19,7 +19,11 @@ static cdu_conv_blocks choose_blocks(const cdu_device_info *device, const cdu_la
         b.ib = cdu_conv_vector_of(x, 16);
         b.vw = cdu_conv_vector_of(y, device->vector_width);
         if (b.vw == device->vector_width && y->lanes % (2 * b.vw) == 0) b.nv = 2;
-    } else if (!single && y->lanes % 8 == 0) b.nv = 2;
+    } else if (!single) {
+        /* on GPUs items side by side have a vector each of a block, on CPUs an item has them all */
+        uint32_t most = device->kind == CDU_CPU ? 2 : 8;
+        while (b.nv < most && y->lanes % (8 * b.nv) == 0) b.nv *= 2;
+    }
     b.in_blocks = x->lanes / b.ib;
     b.out_blocks = y->lanes / (b.vw * b.nv);
     return b;
@@ -37,7 +41,7 @@ static uint32_t choose_pixels(const cdu_device_info *device, const cdu_conv_wind
 {
     /* on GPUs what fits into registers: 128 are all that some compilers for RDNA3 use (tests/kernels) */
     bool few = device->kind == CDU_CPU || window->stride > 1 || window->parities > 1 || cdu_conv_few_registers(device);
-    if (!cdu_op_wide(device)) return few ? 4 : 6;
+    if (!cdu_op_wide(device)) return few || window->side == 1 ? 4 : 8;
     static const struct { uint32_t pixels; double worth; } choices[3][3] = {
         {{8, 1.0}, {12, 0.9}, {4, 0.7}},            /* two vectors of 32 registers */
         {{12, 1.0}, {8, 0.95}, {4, 0.7}},           /* one vector */
@@ -95,20 +99,23 @@ static cdu_status append_main(cdu_lowering *l, const cdu_node *node, const char 
     for (uint32_t first = 0; first < n1 - n0; first += most) {
         uint32_t images = cdu_smaller(most, n1 - n0 - first);
         cdu_draft draft = cdu_draft_begin("conv.k", wide ? "conv_wide" : "conv_direct", node, pass);
-        cdu_conv_define(&draft, window, b);
+        cdu_conv_blocks of_item = *b;
+        if (!wide && device->kind != CDU_CPU) of_item.nv = 1;
+        cdu_conv_define(&draft, window, &of_item);
         cdu_draft_define(&draft, "NP", t.np);
         cdu_draft_define(&draft, "PARITIES", window->parities);
         cdu_draft_define(&draft, "EPILOGUE", epilogue);
         cdu_draft_define(&draft, "ACCUMULATE", sum->accumulate);
         if (!sum->accumulate && t.chunk >= b->in_blocks) cdu_op_stream(l, &draft, sum->y, b->vw);
+        cdu_draft_define(&draft, "LANES", used_lanes(x, b));
         if (wide) {
-            cdu_draft_define(&draft, "LANES", used_lanes(x, b));
             cdu_draft_define(&draft, "TILE", LOCAL_BUDGET / 4);
             cdu_draft_groups(&draft, cdu_ceil_div(w, t.tw), cdu_ceil_div(h, t.th), images, 1, 1, 1);
         } else {
-            uint32_t strips = cdu_ceil_div(w, t.np), across = 1, items = device->kind == CDU_CPU ? 16 : 64;
+            uint32_t side = b->nv / of_item.nv, items = (device->kind == CDU_CPU ? 16 : 128) / side, strips = cdu_ceil_div(w, t.np), across = 1;
             while (across < strips && across < items) across *= 2;
-            cdu_draft_groups(&draft, cdu_ceil_div(strips, across), cdu_ceil_div(h, items / across), images * an_image, across, items / across, 1);
+            cdu_draft_groups(&draft, cdu_ceil_div(strips, across), cdu_ceil_div(h, items / across), images * an_image, side, across,
+                             items / across);
         }
         cdu_draft_use(&draft, sum->x, CDU_READ, n0, n1);
         cdu_draft_use(&draft, packed, CDU_READ, 0, 0);
