@@ -10,6 +10,7 @@ enum {
     PLACES = 36,
     CHUNK_BYTES_CPU = 4 << 20,      /* of V or M on their way through memory: half of what a processor's caches hold for a core */
     CHUNK_BYTES_GPU = 32 << 20,     /* enough groups at once for a large GPU */
+    CHUNK_BYTES_MOST = 128 << 20,   /* with large caches: every further chunk costs about 10 us there (H100) */
     ITEMS = 64,                     /* of a group */
     FEW_TILES = 64,                 /* of which a group of half as many items takes all */
     RUN = 256,                      /* tiles after which a sum of a weight gradient starts anew */
@@ -19,15 +20,24 @@ enum {
     LANES_AT_ONCE = 8,              /* of which a group has weights in local memory */
     SLOT_BYTES = 64 << 20,          /* of all its partial sums */
     LOCAL_BUDGET = 24 << 10,        /* bytes of a group of it */
-    AT_ONCE = 4                     /* tiles of d that an item transforms, one after another */
+    AT_ONCE = 4,                    /* tiles of d that an item transforms, one after another, */
+    ENOUGH_ITEMS = 64 << 10         /* where that leaves so many items */
 };
-enum { FORM, TILES, VECTORS, CHUNK };           /* settings */
+enum { FORM, TILES, VECTORS, CHUNK };           /* settings; of a gradient: tiles in local memory; products of vectors of an item */
 /* form: lanes that an item transforms; SPREAD: 4, and a subgroup hands weights round; LOCAL: 1, and the product in local memory */
 enum { SCALARS = 1, LANES4 = 2, SPREAD = 3, LOCAL = 4 };
 
 /* A register tile of np tiles times nv vectors of output lanes; `items` side by side in a group of the product; `split`, LOCAL's alone: parts of the input
  * lanes. */
 typedef struct { uint32_t form, np, nv, items, slots, split, gx, gy; } shape_of_work;
+
+static uint64_t chunk_bytes(const cdu_device_info *device, const cdu_choice *choice)
+{
+    uint64_t bytes = device->kind == CDU_CPU ? CHUNK_BYTES_CPU : CHUNK_BYTES_GPU, share = device->memory / 128;
+    if (device->kind != CDU_CPU && cdu_conv_large_caches(device) && share > bytes) bytes = share < CHUNK_BYTES_MOST ? share : CHUNK_BYTES_MOST;
+    if (choice->setting[CHUNK]) bytes = (uint64_t)choice->setting[CHUNK] << 10;
+    return bytes < device->largest_binding ? bytes : device->largest_binding;
+}
 
 static uint32_t tiles_of(const cdu_conv_problem *p)
 {
@@ -83,9 +93,7 @@ static shape_of_work choose(const cdu_device_info *device, const cdu_conv_proble
     }
     if (choice->setting[TILES]) s.np = choice->setting[TILES];
     while (s.form != LOCAL && s.np > 1 && (uint64_t)s.items * s.np / 2 >= tiles) s.np /= 2;
-    uint64_t bytes = choice->setting[CHUNK] ? (uint64_t)choice->setting[CHUNK] << 10 : processor ? CHUNK_BYTES_CPU : CHUNK_BYTES_GPU;
-    if (bytes > device->largest_binding) bytes = device->largest_binding;
-    uint64_t slots = bytes / (4ull * PLACES * cdu_larger(p->in_lanes, p->out_lanes));
+    uint64_t slots = chunk_bytes(device, choice) / (4ull * PLACES * cdu_larger(p->in_lanes, p->out_lanes));
     if (slots > tiles) slots = tiles;
     if (slots) slots = (tiles + (tiles + slots - 1) / slots - 1) / ((tiles + slots - 1) / slots);   /* chunks of like size */
     s.slots = (uint32_t)(slots > 1u << 16 ? 1u << 16 : slots);
@@ -247,7 +255,7 @@ static cdu_status items_sum(cdu_lowering *l, const cdu_node *node, const char *p
 /* A weight gradient. A group has gx vectors of output lanes, no of them an item, gy times ni of input lanes, and gz slots of slot_tiles tiles, of which it
  * holds kt; `room` tiles of V and D. */
 typedef struct {
-    uint32_t form, ni, no, gx, gy, gz, kt, room, slots, slot_tiles, in_groups, out_groups;
+    uint32_t form, ni, no, gx, gy, gz, kt, room, slots, slot_tiles, in_groups, out_groups, at_once;
     uint64_t slot_floats;
     bool ahead;     /* fetches ahead: 16 registers more, and clang for RDNA3 needs memory for them */
 } gradient_work;
@@ -261,23 +269,21 @@ static gradient_work choose_gradient(const cdu_device_info *device, const cdu_co
 {
     bool processor = device->kind == CDU_CPU;
     gradient_work g = {.form = processor ? LANES4 : SCALARS, .kt = 8, .gx = 1, .gy = 1, .gz = 1, .ahead = processor || cdu_conv_large_caches(device)};
-    uint32_t in = p->in_lanes / 4, out = p->out_lanes / 4, most = choice->setting[VECTORS] ? choice->setting[VECTORS] : 2;
+    uint32_t in = p->in_lanes / 4, out = p->out_lanes / 4, products = choice->setting[VECTORS] ? choice->setting[VECTORS] : cdu_conv_few_registers(device) ? 2 : 4;
     if (choice->setting[FORM]) g.form = choice->setting[FORM] == LANES4 ? LANES4 : SCALARS;
     if (choice->setting[TILES]) g.kt = choice->setting[TILES];
-    g.ni = cdu_smaller(in, cdu_conv_few_registers(device) ? 1 : most);
-    g.no = cdu_smaller(out, most);
+    g.ni = cdu_smaller(in, products > 1 ? 2 : 1);
+    g.no = cdu_smaller(out, products > 2 ? 2 : 1);
     while (g.gx < 8 && g.gx * g.no < out) g.gx *= 2;
     while (g.gy < 8 && g.gy * g.ni < in) g.gy *= 2;
     g.in_groups = cdu_ceil_div(in, g.gy * g.ni);
     g.out_groups = cdu_ceil_div(out, g.gx * g.no);
-    uint64_t tiles = (uint64_t)p->n * tiles_of(p), bytes = processor ? CHUNK_BYTES_CPU : CHUNK_BYTES_GPU;
-    if (choice->setting[CHUNK]) bytes = (uint64_t)choice->setting[CHUNK] << 10;
-    if (bytes > device->largest_binding) bytes = device->largest_binding;
-    uint64_t room = bytes / (4ull * PLACES * cdu_larger(p->in_lanes, p->out_lanes));
+    uint64_t tiles = (uint64_t)p->n * tiles_of(p), room = chunk_bytes(device, choice) / (4ull * PLACES * cdu_larger(p->in_lanes, p->out_lanes));
     if (room > tiles) room = tiles;
     if (room) room = (tiles + (tiles + room - 1) / room - 1) / ((tiles + room - 1) / room);     /* chunks of like size */
     if (room > 1u << 20) room = 1u << 20;
     g.room = (uint32_t)room;
+    g.at_once = (uint64_t)g.room * p->out_lanes >= AT_ONCE * (uint64_t)ENOUGH_ITEMS ? AT_ONCE : 1;
     if (!g.room) return g;
     g.slot_floats = (uint64_t)PLACES * p->in_lanes * p->out_lanes;
     uint32_t most_slots = cdu_ceil_div(g.room, LEAST_SLOT);
@@ -310,12 +316,11 @@ typedef struct {
 static cdu_status append_gradient_input(gradient_steps *s, uint32_t n0, uint32_t n1, uint32_t first_tile, uint32_t chunk, cdu_error *error)
 {
     cdu_draft draft = cdu_draft_begin("conv_winograd.k", "winograd_items_gradient_input", s->node, "weight gradient");
-    cdu_draft_define(&draft, "AT_ONCE", AT_ONCE);
-    uint32_t rows = transform_groups(&draft, s->w.form, s->d.lanes, chunk, AT_ONCE);
+    uint32_t rows = transform_groups(&draft, s->w.form, s->d.lanes, chunk, s->w.at_once);
     cdu_draft_use(&draft, s->g->d, CDU_READ, n0, n1);
     cdu_draft_use(&draft, s->dd, CDU_WRITE, 0, 0);
     cdu_draft_use(&draft, s->sums, s->rows ? CDU_READ | CDU_WRITE : CDU_WRITE, 0, 0);
-    items_params(&draft, &s->x, &s->d, unit_of(s->w.form), first_tile, chunk, s->w.room, 0, s->rows, false, 1);
+    items_params(&draft, &s->x, &s->d, unit_of(s->w.form), first_tile, chunk, s->w.room, 0, s->rows, false, s->w.at_once);
     s->rows += rows;
     draft.flops = 16.0 * chunk * s->d.shape.c;
     draft.bytes = 4.0 * chunk * (16 + PLACES) * s->d.lanes;
@@ -366,7 +371,7 @@ static cdu_status items_gradient(cdu_lowering *l, const cdu_node *node, const cd
     uint32_t rows = 0, an_image = tiles_of(&problem);
     for (uint32_t n0 = 0, n1 = 0; cdu_next_range(l, both, 2, &n0, &n1);)
         for (uint32_t first = 0; first < (n1 - n0) * an_image; first += s.w.room)
-            rows += cdu_ceil_div(cdu_smaller(s.w.room, (n1 - n0) * an_image - first), AT_ONCE);     /* at most */
+            rows += cdu_ceil_div(cdu_smaller(s.w.room, (n1 - n0) * an_image - first), s.w.at_once);     /* at most */
     CDU_TRY(cdu_lower_scratch(l, "transformed input", (uint64_t)PLACES * s.w.room * s.x.lanes, &s.v, error));
     CDU_TRY(cdu_lower_scratch(l, "transformed gradient", (uint64_t)PLACES * s.w.room * s.d.lanes, &s.dd, error));
     CDU_TRY(cdu_lower_scratch(l, "partial sums", s.w.slot_floats * s.w.slots, &s.partial, error));
@@ -388,7 +393,7 @@ static cdu_status items_gradient(cdu_lowering *l, const cdu_node *node, const cd
 static bool gradient_fits(const cdu_device_info *device, const cdu_conv_problem *p, const cdu_choice *choice)
 {
     const uint32_t *setting = choice->setting;
-    if (setting[FORM] > LOCAL || setting[FORM] == SPREAD || !cdu_setting_is_power(setting[TILES], 4, 32) || !cdu_setting_is_power(setting[VECTORS], 1, 2)) return false;
+    if (setting[FORM] > LOCAL || setting[FORM] == SPREAD || !cdu_setting_is_power(setting[TILES], 4, 32) || !cdu_setting_is_power(setting[VECTORS], 1, 4)) return false;
     gradient_work g = choose_gradient(device, p, choice);
     return g.room > 0 && local_bytes_of(&g) <= cdu_smaller(device->local_bytes, 32 << 10) && 4 * g.slot_floats <= device->largest_binding;
 }
@@ -420,7 +425,7 @@ static uint32_t candidates(const cdu_device_info *device, const cdu_conv_problem
 {
     static const uint32_t settings[][CDU_SETTINGS] = {{0}, {0, 2, 4}, {0, 2, 8}, {0, 4, 2}, {0, 8, 2}, {0, 8, 8}, {0, 0, 0, 8 << 10}, {0, 0, 0, 64 << 10},
                                                     {LOCAL}, {LOCAL, 4, 2}, {LOCAL, 8, 1}, {SCALARS}};
-    static const uint32_t of_gradient[][CDU_SETTINGS] = {{0}, {0, 16}, {0, 32}, {0, 8, 1}, {0, 16, 1}, {0, 0, 0, 8 << 10}, {0, 0, 0, 16 << 10}, {0, 0, 0, 64 << 10}};
+    static const uint32_t of_gradient[][CDU_SETTINGS] = {{0}, {0, 8, 1}, {0, 8, 2}, {0, 16}, {0, 16, 1}, {0, 16, 2}, {0, 0, 0, 8 << 10}, {0, 0, 0, 16 << 10}, {0, 0, 0, 64 << 10}};
     if (cdu_op_wide(device)) return 0;
     if (problem->pass == CDU_CONV_GRADIENT)
         return cdu_conv_candidates(&cdu_conv_winograd_items, device, problem, of_gradient, sizeof of_gradient / sizeof *of_gradient, out, limit);
