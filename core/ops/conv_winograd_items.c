@@ -17,6 +17,7 @@ enum {
     WANTED_GROUPS = 1024,           /* of a product, all slots or parts together, for a large GPU */
     LEAST_SLOT = 32,                /* tiles of a slot */
     LEAST_PART = 64,                /* input lanes of a part of a sum */
+    LEAST_LOCAL = 256,              /* output lanes from which the product in local memory is faster (H100: 0.8 of the time; 1.1 to 1.3 below) */
     LANES_AT_ONCE = 8,              /* of which a group has weights in local memory */
     SLOT_BYTES = 64 << 20,          /* of all its partial sums */
     LOCAL_BUDGET = 24 << 10,        /* bytes of a group of it */
@@ -77,8 +78,9 @@ static uint32_t vectors_together(const shape_of_work *s, uint32_t out_lanes)
 static shape_of_work choose(const cdu_device_info *device, const cdu_conv_problem *p, const cdu_choice *choice)
 {
     bool processor = device->kind == CDU_CPU, spread = can_spread(device);
-    bool few = cdu_conv_few_registers(device);
-    shape_of_work s = {.form = processor ? (spread ? SPREAD : LANES4) : few ? SCALARS : LOCAL, .np = few ? 2 : 4, .nv = 4, .split = 1};
+    bool few = cdu_conv_few_registers(device), local = !few && p->out_lanes >= LEAST_LOCAL;
+    shape_of_work s = {.form = processor ? (spread ? SPREAD : LANES4) : local ? LOCAL : SCALARS, .np = few ? 2 : 4, .nv = 4, .split = 1};
+    if (s.form == SCALARS && cdu_conv_large_caches(device)) s.nv = 2;
     if (choice->setting[FORM]) s.form = choice->setting[FORM];
     if (s.form == SPREAD) s.np = 8, s.nv = 8;
     if (s.form == LOCAL) s.np = 8, s.nv = 2;
