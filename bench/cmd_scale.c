@@ -1,7 +1,7 @@
 /* cmd_scale.c: `cdunet-bench scale`, alone or under mpiexec: how long sums over all ranks take, and how much of that a training step hides. The step is
- * the program that training runs, of the paper's network, on the null device, whose segments here sleep in proportion to their work: the
- * buckets of gradients leave as they do on a real one, and no rank takes a processor from another. Leaves out real devices: `cdunet train` logs these
- * times in every step. */
+ * the program that training runs, of the paper's network, on real devices, or on the null device, whose segments here sleep in proportion to their work:
+ * the buckets of gradients leave as they do on a real one, and no rank takes a processor from another. Leaves out reading tiles, and a network between
+ * ranks, which cmd_link.c makes. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -11,6 +11,7 @@
 #include "core/base/memory.h"
 #include "core/base/progress.h"
 #include "core/ops/ops.h"
+#include "core/train/ranks.h"
 #include "dist/collective.h"
 
 enum { TILE = 128, SMALLEST = 1024, LARGEST = 64 << 20, DEADLINE = 120, SEGMENTS = 256, MOST = 1000 };
@@ -67,6 +68,7 @@ typedef struct {
     cdu_backend sleeping;
     bench_network network;
     uint64_t elements[SEGMENTS];        /* of each bucket, as they left */
+    double left[SEGMENTS], began;       /* when, at the earliest of all steps, seconds from the beginning of one */
     uint32_t buckets;
     float *data;                        /* LARGEST bytes */
     double flag;
@@ -77,7 +79,11 @@ typedef struct {
 static cdu_status sum_start(void *context, float *data, uint64_t count, uint32_t *request, cdu_error *error)
 {
     scale *s = context;
-    if (s->buckets < SEGMENTS) s->elements[s->buckets++] = count;
+    if (s->buckets < SEGMENTS) {
+        double now = cdu_seconds() - s->began, *left = &s->left[s->buckets];
+        if (*left == 0 || now < *left) *left = now;
+        s->elements[s->buckets++] = count;
+    }
     return s->ranks.kind->reduce_start(s->ranks.group, CDU_REDUCE_SUM_F32, data, count, request, error);
 }
 
@@ -121,7 +127,7 @@ static void share_out(cdu_program *program)
     for (uint32_t i = 0; i < SEGMENTS; i++) bed.share[i] = all > 0 ? work[i] / all : 0;
 }
 
-static cdu_status open_step(scale *s, cdu_error *error)
+static cdu_status open_sleeping(scale *s, cdu_error *error)
 {
     cdu_training_graph values;
     cdu_model_settings model = cdu_model_defaults();
@@ -139,6 +145,19 @@ static cdu_status open_step(scale *s, cdu_error *error)
     share_out(s->network.program);
     bed.seconds = s->settings->sleep * 1e-3;
     return CDU_OK;
+}
+
+static cdu_status open_real(scale *s, cdu_error *error)
+{
+    const bench_settings *o = s->settings;
+    bench_network_settings network = {true, o->exact, (uint32_t)o->size, (uint32_t)o->batch, (uint32_t)o->width, s->ranks.size};
+    char name[256];
+    cdu_team team;
+    cdu_team_begin(&team, &s->ranks);
+    cdu_status status = cdu_team_device(&team, o->device, o->oversubscribe, name, sizeof name, error);
+    cdu_team_end(&team);
+    if (status == CDU_OK) status = cdu_gpu_open(name, false, false, &s->gpu, error);
+    return status == CDU_OK ? bench_network_open(&s->gpu, &network, &s->network, error) : status;
 }
 
 /* The largest of all ranks' values, on all of them. */
@@ -201,7 +220,7 @@ static cdu_status one_step(scale *s, double *seconds, cdu_exchange_times *times,
                                      .pause = cdu_collective_pause};
     s->buckets = 0;
     CDU_TRY(s->ranks.kind->barrier(s->ranks.group, error));
-    double began = cdu_seconds();
+    double began = s->began = cdu_seconds();
     if (s->ranks.size > 1) CDU_TRY(cdu_program_run_exchanging(s->network.program, &patch, sizeof patch, &exchanger, times, error));
     else CDU_TRY(cdu_program_run(s->network.program, &patch.plain, sizeof patch.plain, error));
     *seconds = cdu_seconds() - began;
@@ -234,6 +253,13 @@ static cdu_status measure_step(scale *s, json_t *rows, cdu_error *error)
     bench_row_spread(row, "step", step);
     bench_row_spread(row, "alone", sums);
     json_object_set_new(row, "hidden", s->buckets ? json_real(hidden > 0 ? hidden : 0) : json_null());
+    json_t *left = json_array(), *sizes = json_array();
+    for (uint32_t i = 0; i < s->buckets; i++) {
+        json_array_append_new(left, json_real(s->left[i]));
+        json_array_append_new(sizes, json_integer(4 * (json_int_t)s->elements[i]));
+    }
+    json_object_set_new(row, "bucket_bytes", sizes);
+    json_object_set_new(row, "bucket_left", left);
     json_array_append_new(rows, row);
     return CDU_OK;
 }
@@ -241,9 +267,9 @@ static cdu_status measure_step(scale *s, json_t *rows, cdu_error *error)
 static cdu_status measure(scale *s, bench_report *report, cdu_error *error)
 {
     json_t *sums = bench_report_table(report, "sums", "a sum over all ranks", sum_columns);
-    json_t *steps = bench_report_table(report, "steps", "a step of CD-UNET on a device that sleeps", step_columns);
+    json_t *steps = bench_report_table(report, "steps", s->settings->device ? "a step of CD-UNET" : "a step of CD-UNET on a device that sleeps", step_columns);
     CDU_TRY(cdu_allocate(&s->data, LARGEST, 1, error));
-    CDU_TRY(open_step(s, error));
+    CDU_TRY(s->settings->device ? open_real(s, error) : open_sleeping(s, error));
     CDU_TRY(bench_report_device(report, &s->gpu, error));
     for (size_t bytes = SMALLEST; bytes <= LARGEST; bytes *= 4) CDU_TRY(measure_sum(s, bytes, sums, error));
     CDU_TRY(measure_step(s, steps, error));
@@ -257,9 +283,9 @@ cdu_status bench_cmd_scale(int argc, char **argv, cdu_error *error)
     bool done = false;
     scale s = {.settings = &settings};
     bench_report report = {0};
-    CDU_TRY(bench_settings_parse(&settings, BENCH_TAKES_REPEATS | BENCH_TAKES_SLEEP, "10", "sums over ranks, and how much of them a step hides",
+    CDU_TRY(bench_settings_parse(&settings, BENCH_TAKES_REPEATS | BENCH_TAKES_RANKS | BENCH_TAKES_NETWORK, "10", "sums over ranks, and how much of them a step hides",
                                  "Run it alone, or by mpiexec -n RANKS: times are those of the slowest rank. bench/scale.py runs it over several\n"
-                                 "numbers of ranks and predicts others.", NULL, argc, argv, &done, error));
+                                 "numbers of ranks and predicts others. The size of tiles, batch and width are those of a step on real devices.", NULL, argc, argv, &done, error));
     if (done) return CDU_OK;
     CDU_TRY(cdu_ranks_open(DEADLINE, &s.ranks, error));
     cdu_status status = bench_report_begin(&report, argv[0], error);
@@ -272,7 +298,7 @@ cdu_status bench_cmd_scale(int argc, char **argv, cdu_error *error)
     bench_report_end(&report);
     bench_network_close(&s.network);
     if (s.gpu.device) {
-        s.gpu.backend = bed.null;
+        if (bed.null) s.gpu.backend = bed.null;
         cdu_gpu_close(&s.gpu);
     }
     free(s.data);

@@ -85,7 +85,7 @@ static cdu_status add_groups(const measuring *m, bench_report *report, double de
 static cdu_status measure_network(measuring *m, bench_report *report, cdu_error *error)
 {
     const bench_settings *s = m->settings;
-    bench_network_settings network = {m->training, s->exact, (uint32_t)s->size, (uint32_t)s->batch, (uint32_t)s->width};
+    bench_network_settings network = {m->training, s->exact, (uint32_t)s->size, (uint32_t)s->batch, (uint32_t)s->width, 1};
     CDU_TRY(bench_limits_open(m->gpu, &m->limits, error));
     CDU_TRY(bench_footprint_open(m->gpu, &network, &m->network, &m->footprint, error));
     CDU_TRY(bench_profile_begin(&m->profile, m->network.program, (uint32_t)s->repeats, error));

@@ -9,7 +9,7 @@
 typedef cdu_status bench_command(int argc, char **argv, cdu_error *error);
 
 bench_command bench_cmd_peaks, bench_cmd_ops, bench_cmd_step, bench_cmd_infer, bench_cmd_first, bench_cmd_memory, bench_cmd_tune,
-    bench_cmd_serve, bench_cmd_compare, bench_cmd_roofline, bench_cmd_record, bench_cmd_results, bench_cmd_scale;
+    bench_cmd_serve, bench_cmd_compare, bench_cmd_roofline, bench_cmd_record, bench_cmd_results, bench_cmd_scale, bench_cmd_link;
 
 /* What `record` gathers: the same measurements, into a report that the caller has begun. */
 typedef cdu_status bench_measurement(const bench_settings *, bench_report *, cdu_error *error);

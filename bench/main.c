@@ -29,6 +29,7 @@ static const command commands[] = {
     {"results", "all that was recorded, by vendor", bench_cmd_results},
     {"tune", "finds the fastest convolutions for a device and writes a tune pack", bench_cmd_tune},
     {"scale", "under mpiexec: sums over ranks, and how much of them a step hides", bench_cmd_scale},
+    {"link", "a slow network between namespaces of this machine, for scale", bench_cmd_link},
     {"serve", "one measurement for each line of input, for programs that measure in turn", bench_cmd_serve},
 };
 enum { COMMANDS = sizeof commands / sizeof commands[0] };

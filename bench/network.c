@@ -24,7 +24,8 @@ static cdu_status open_training(const cdu_gpu *gpu, const bench_network_settings
 {
     float class_weights[CDU_CLASS_LIMIT];
     cdu_training_graph values;
-    cdu_plan_options options = {.training = true, .update = cdu_sgd_update, .spend = CDU_SPEND, .exact = s->exact};
+    cdu_plan_options options = {.training = true, .update = cdu_sgd_update, .spend = CDU_SPEND, .exact = s->exact, .ranks = s->ranks,
+                                .images = s->batch * s->ranks};
     for (uint32_t i = 0; i < CDU_CLASS_LIMIT; i++) class_weights[i] = 1;
     CDU_TRY(cdu_model_build_training(n->graph, model, s->batch, s->size, s->size, false, &values, error));
     CDU_TRY(cdu_program_create(n->graph, gpu, &options, &n->program, error));

@@ -4,7 +4,7 @@
 
 #include "core/model/model.h"
 
-typedef struct { bool training, exact; uint32_t size, batch, width; } bench_network_settings;
+typedef struct { bool training, exact; uint32_t size, batch, width, ranks; } bench_network_settings;  /* ranks: programs that train together */
 
 typedef struct {
     cdu_graph *graph;

@@ -9,7 +9,7 @@ typedef struct {
     const char *device, *only, *case_name, *results, *peers, *python;
     uint64_t repeats, size, batch, width;
     double sleep;
-    bool exact, layers, here, python_given;
+    bool exact, layers, here, python_given, oversubscribe;
     bench_form form;
 } bench_settings;
 
@@ -24,7 +24,7 @@ enum {
     BENCH_TAKES_RESULTS = 64,   /* --results */
     BENCH_TAKES_PEERS = 128,    /* --peers --python */
     BENCH_TAKES_ONLY = 256,     /* --only */
-    BENCH_TAKES_SLEEP = 512     /* --sleep */
+    BENCH_TAKES_RANKS = 512     /* --sleep --device (none: the one that sleeps) --oversubscribe */
 };
 
 /* Parses a command line; `repeats` is that option's default. *done: help was printed. */

@@ -187,7 +187,7 @@ static cdu_status open_step(const tune_step_trial *trial, const cdu_gpu *gpu, co
     cdu_tune_place(place);
     cdu_tune_forget();
     CDU_TRY(cdu_tune_load(&gpu->info, error));
-    return bench_network_open(gpu, &(bench_network_settings){true, false, n->size, n->batch, n->width}, net, error);
+    return bench_network_open(gpu, &(bench_network_settings){true, false, n->size, n->batch, n->width, 1}, net, error);
 }
 
 static cdu_status step_on(const cdu_gpu *gpu, const tune_step_trial *trial, tune_step_verdict *v, cdu_error *error)
