@@ -97,8 +97,9 @@ def sum_time(latency, slope, ranks, size):
 
 
 def fit(rows):
-    """Latency and seconds a byte of 2 ranks' sums, T = 2 latency + S slope: least squares of relative errors, neither negative."""
-    points = [(2 / r["seconds_median"], r["bytes"] / r["seconds_median"]) for r in rows if r["bytes"] > ONE_MESSAGE]
+    """Latency and seconds a byte of 2 ranks' sums, T = 2 latency + S slope: least squares of relative errors, neither negative; of the quickest
+    repeats, since other work on the machine only adds."""
+    points = [(2 / r["seconds_min"], r["bytes"] / r["seconds_min"]) for r in rows if r["bytes"] > ONE_MESSAGE]
     aa, ab, bb = (sum(p[i] * p[j] for p in points) for i, j in ((0, 0), (0, 1), (1, 1)))
     sa, sb = sum(p[0] for p in points), sum(p[1] for p in points)
     determinant = aa * bb - ab * ab

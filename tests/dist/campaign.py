@@ -141,11 +141,11 @@ def disturb(a, folder, name, number, ranks, rank, step, within):
         os.kill(who[rank], number)
         then = job.steps()
         took = job.wait_for_end(within)
-        hangs = took is None
+        late = None if took is not None else job.wait_for_end(60)
     finally:
         words = job.end()
-    if hangs:
-        return f"hangs: not gone after {within:.0f} s: {words}", within
+    if took is None:
+        return (f"late: gone after {within + late:.1f} s, not {within:.0f}" if late is not None else f"hangs: not gone after {within + 60:.0f} s") + ": " + words, within
     code = job.process.returncode
     if os.path.exists(f"{run}/complete"):
         return f"leaves its completion marker (code {code}; it was at step {then}, then {job.steps()}): {words}", took
