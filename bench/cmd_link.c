@@ -24,7 +24,7 @@
 #include <sys/prctl.h>
 
 enum { PORTS = 64, QUEUE = 1024, PACKET = 65536, TO = 19 /* the last byte of an IPv4 packet's receiver */, TOGETHER = 16 };
-static const double AHEAD = 200e-6, SPIN = 15e-6;   /* what a sender may have before its link at most, and what is not worth a sleep, seconds */
+static const double AHEAD = 4e-3, SPIN = 15e-6; /* what waits for a link at most, so that waking up late costs it nothing; what is not worth a sleep; seconds */
 
 typedef struct { double due; size_t size; unsigned char *bytes; } packet;
 typedef struct {

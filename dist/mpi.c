@@ -152,16 +152,23 @@ static size_t piece(const cdu_collective *group, size_t all, int rank, size_t *f
     return each + (r < more);
 }
 
-/* `size` rows of `count` elements, summed in the order of ranks. */
+/* `size` rows of `count` elements, summed in the order of ranks; in blocks, since a loop over the rows of one element cannot be made a vector loop. */
 static void sum_rows(cdu_reduction reduction, const void *rows, size_t count, int size, void *out)
 {
-    const float *floats = rows;
-    const double *doubles = rows;
-    for (size_t i = 0; i < count; i++) {
-        double sum = 0;
-        for (size_t r = 0; r < (size_t)size; r++) sum += reduction == CDU_REDUCE_SUM_F32 ? (double)floats[r * count + i] : doubles[r * count + i];
-        if (reduction == CDU_REDUCE_SUM_F32) ((float *)out)[i] = (float)sum;
-        else ((double *)out)[i] = sum;
+    enum { BLOCK = 512 };
+    double sums[BLOCK];
+    bool floats = reduction == CDU_REDUCE_SUM_F32;
+    for (size_t at = 0, n; at < count; at += n) {
+        n = count - at < BLOCK ? count - at : BLOCK;
+        memset(sums, 0, n * sizeof *sums);
+        for (size_t r = 0; r < (size_t)size; r++) {
+            const float *f = (const float *)rows + r * count + at;
+            const double *d = (const double *)rows + r * count + at;
+            if (floats) for (size_t i = 0; i < n; i++) sums[i] += (double)f[i];
+            else for (size_t i = 0; i < n; i++) sums[i] += d[i];
+        }
+        if (floats) for (size_t i = 0; i < n; i++) ((float *)out)[at + i] = (float)sums[i];
+        else memcpy((double *)out + at, sums, n * sizeof *sums);
     }
 }
 
