@@ -100,7 +100,7 @@ static cdu_status measure_network(measuring *m, bench_report *report, cdu_error 
 static cdu_status run_untimed(measuring *m, const cdu_gpu *gpu, cdu_error *error)
 {
     const bench_settings *s = m->settings;
-    bench_network_settings settings = {m->training, s->exact, (uint32_t)s->size, (uint32_t)s->batch, (uint32_t)s->width};
+    bench_network_settings settings = {m->training, s->exact, (uint32_t)s->size, (uint32_t)s->batch, (uint32_t)s->width, 1};
     bench_network network;
     CDU_TRY(bench_network_open(gpu, &settings, &network, error));
     double ignored;
