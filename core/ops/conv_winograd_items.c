@@ -150,14 +150,27 @@ static uint32_t unit_of(uint32_t form)
     return form == SCALARS || form == LOCAL ? 1 : 4;
 }
 
-/* Items of a transformation: lanes side by side, then tiles, `at_once` of them an item. Returns the groups that share lanes. */
-static uint32_t transform_groups(cdu_draft *draft, uint32_t form, uint32_t lanes, uint32_t chunk, uint32_t at_once)
+/* Items of a transformation: lanes side by side, then tiles. */
+static void output_groups(cdu_draft *draft, uint32_t form, uint32_t lanes, uint32_t chunk)
 {
     uint32_t unit = unit_of(form), count = lanes / unit, items = unit == 1 ? ITEMS : 16, across = 1;
-    while (across < count && across < (form == SCALARS ? 16 : 8)) across *= 2;
-    uint32_t down = items / across, groups = cdu_ceil_div(chunk, down * at_once);
+    while (across < count && across < (unit == 1 ? 16 : 8)) across *= 2;
     cdu_draft_define(draft, "LANES", unit);
-    cdu_draft_groups(draft, cdu_ceil_div(count, across), groups, 1, across, down, 1);
+    cdu_draft_groups(draft, cdu_ceil_div(count, across), cdu_ceil_div(chunk, items / across), 1, across, items / across, 1);
+}
+
+/* Of x or d, `at_once` tiles an item; with a lane an item 8 lanes by 8 tiles, in the kernel's own order. Returns the groups that share lanes. */
+static uint32_t input_groups(cdu_draft *draft, uint32_t form, uint32_t lanes, uint32_t chunk, uint32_t at_once)
+{
+    uint32_t across = 1, groups = cdu_ceil_div(chunk, 8 * at_once);
+    cdu_draft_define(draft, "LANES", unit_of(form));
+    if (unit_of(form) == 1) {
+        cdu_draft_groups(draft, cdu_ceil_div(lanes, 8), groups, 1, ITEMS, 1, 1);
+        return groups;
+    }
+    while (across < lanes / 4 && across < 8) across *= 2;
+    groups = cdu_ceil_div(chunk, 16 / across * at_once);
+    cdu_draft_groups(draft, cdu_ceil_div(lanes / 4, across), groups, 1, across, 16 / across, 1);
     return groups;
 }
 
@@ -167,7 +180,7 @@ static cdu_status append_transform(cdu_lowering *l, const cdu_node *node, const 
                                    uint32_t room, cdu_error *error)
 {
     cdu_draft draft = cdu_draft_begin("conv_winograd.k", "winograd_items_input", node, pass);
-    transform_groups(&draft, form, in->lanes, chunk, 1);
+    input_groups(&draft, form, in->lanes, chunk, 1);
     if (form == LOCAL) cdu_draft_define(&draft, "BY_TILES", 1);
     cdu_draft_use(&draft, x, CDU_READ, n0, n1);
     cdu_draft_use(&draft, v, CDU_WRITE, 0, 0);
@@ -219,7 +232,7 @@ static cdu_status append_output(const steps *s, uint32_t n0, uint32_t n1, uint32
     cdu_draft_define(&draft, "NV", s->together);
     cdu_draft_define(&draft, "EPILOGUE", s->epilogue);
     cdu_draft_define(&draft, "ACCUMULATE", s->sum->accumulate);
-    transform_groups(&draft, s->s.form, s->y.lanes, chunk, 1);
+    output_groups(&draft, s->s.form, s->y.lanes, chunk);
     cdu_draft_use(&draft, s->m, CDU_READ, 0, 0);
     cdu_draft_use(&draft, s->packed, CDU_READ, 0, 0);
     cdu_draft_use(&draft, s->sum->y, s->sum->accumulate || first_tile ? CDU_READ | CDU_WRITE : CDU_WRITE, n0, n1);
@@ -284,6 +297,7 @@ static gradient_work choose_gradient(const cdu_device_info *device, const cdu_co
     if (room > tiles) room = tiles;
     if (room) room = (tiles + (tiles + room - 1) / room - 1) / ((tiles + room - 1) / room);     /* chunks of like size */
     if (room > 1u << 20) room = 1u << 20;
+    if (room >= 8 && room < tiles) room = room / 8 * 8;     /* whole lines of a cache */
     g.room = (uint32_t)room;
     g.at_once = (uint64_t)g.room * p->out_lanes >= AT_ONCE * (uint64_t)ENOUGH_ITEMS ? AT_ONCE : 1;
     if (!g.room) return g;
@@ -318,7 +332,7 @@ typedef struct {
 static cdu_status append_gradient_input(gradient_steps *s, uint32_t n0, uint32_t n1, uint32_t first_tile, uint32_t chunk, cdu_error *error)
 {
     cdu_draft draft = cdu_draft_begin("conv_winograd.k", "winograd_items_gradient_input", s->node, "weight gradient");
-    uint32_t rows = transform_groups(&draft, s->w.form, s->d.lanes, chunk, s->w.at_once);
+    uint32_t rows = input_groups(&draft, s->w.form, s->d.lanes, chunk, s->w.at_once);
     cdu_draft_use(&draft, s->g->d, CDU_READ, n0, n1);
     cdu_draft_use(&draft, s->dd, CDU_WRITE, 0, 0);
     cdu_draft_use(&draft, s->sums, s->rows ? CDU_READ | CDU_WRITE : CDU_WRITE, 0, 0);
