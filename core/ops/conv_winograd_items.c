@@ -197,7 +197,6 @@ static cdu_status append_local_product(const steps *s, uint32_t chunk, cdu_error
     cdu_draft_define(&draft, "NO", w->nv);
     cdu_draft_define(&draft, "NV", s->together);
     cdu_draft_define(&draft, "KT", LANES_AT_ONCE);
-    cdu_draft_define(&draft, "AHEAD", 1);
     cdu_draft_groups(&draft, cdu_ceil_div(s->y.lanes / 4, w->gx * w->nv), cdu_ceil_div(chunk, w->gy * w->np), PLACES * w->split, w->gx, w->gy, 1);
     cdu_draft_use(&draft, s->v, CDU_READ, 0, 0);
     cdu_draft_use(&draft, s->packed, CDU_READ, 0, 0);
@@ -272,7 +271,6 @@ static cdu_status items_sum(cdu_lowering *l, const cdu_node *node, const char *p
 typedef struct {
     uint32_t form, ni, no, gx, gy, gz, kt, room, slots, slot_tiles, in_groups, out_groups, at_once;
     uint64_t slot_floats;
-    bool ahead;     /* fetches ahead: 16 registers more, and clang for RDNA3 needs memory for them */
 } gradient_work;
 
 static uint64_t local_bytes_of(const gradient_work *g)
@@ -283,7 +281,8 @@ static uint64_t local_bytes_of(const gradient_work *g)
 static gradient_work choose_gradient(const cdu_device_info *device, const cdu_conv_problem *p, const cdu_choice *choice)
 {
     bool processor = device->kind == CDU_CPU;
-    gradient_work g = {.form = processor ? LANES4 : SCALARS, .kt = 8, .gx = 1, .gy = 1, .gz = 1, .ahead = processor || cdu_conv_large_caches(device)};
+    gradient_work g = {.form = processor ? LANES4 : SCALARS, .gx = 1, .gy = 1, .gz = 1};
+    g.kt = cdu_conv_large_caches(device) ? 8 : 4;    /* 8 take 16 registers more, too many for RDNA3 */
     uint32_t in = p->in_lanes / 4, out = p->out_lanes / 4, products = choice->setting[VECTORS] ? choice->setting[VECTORS] : cdu_conv_few_registers(device) ? 2 : 4;
     if (choice->setting[FORM]) g.form = choice->setting[FORM] == LANES4 ? LANES4 : SCALARS;
     if (choice->setting[TILES]) g.kt = choice->setting[TILES];
@@ -350,7 +349,6 @@ static cdu_status append_gradient_product(const gradient_steps *s, uint32_t chun
     cdu_draft_define(&draft, "NI", w->ni);
     cdu_draft_define(&draft, "NO", w->no);
     cdu_draft_define(&draft, "KT", w->kt);
-    cdu_draft_define(&draft, "AHEAD", w->ahead);
     cdu_draft_groups(&draft, w->out_groups * w->in_groups, cdu_ceil_div(w->slots, w->gz), PLACES, w->gx, w->gy, w->gz);
     cdu_draft_use(&draft, s->v, CDU_READ, 0, 0);
     cdu_draft_use(&draft, s->dd, CDU_READ, 0, 0);
