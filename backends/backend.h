@@ -68,7 +68,7 @@ typedef struct {                                            /* one const table a
 
     /* source: the text of a kernel file without prelude (shaders/README.md says what the backend puts in front); name: the kernel
      * in it; defines: "NAME=VALUE NAME=VALUE", GX, GY, GZ (the work-group's size) among them; subgroup: size to pin, 0 for any.
-     * CDU_NO_DEVICE with the build log where it does not compile. `stats` may be null. */
+     * CDU_NO_DEVICE with the build log where it does not compile, and where the device cannot have subgroups of that size. `stats` may be null. */
     cdu_status (*kernel_create)(cdu_device *, const char *source, const char *name, const char *defines, uint32_t bindings,
                                 uint32_t params, uint32_t subgroup, cdu_kernel **, cdu_kernel_stats *, cdu_error *);
     void (*kernel_destroy)(cdu_kernel *);
@@ -140,7 +140,7 @@ typedef struct cdu_compilers cdu_compilers;
 typedef struct {
     uint32_t bytes;             /* of this struct: both sides must be of one build */
     char device[24], source[64], kernel[64], defines[CDU_DEFINES_LIMIT]; /* source: a file of shaders/ */
-    uint32_t uses, params, access[CDU_BINDINGS], param[CDU_PARAM_WORDS], groups[3];
+    uint32_t uses, params, subgroup, access[CDU_BINDINGS], param[CDU_PARAM_WORDS], groups[3];
     uint64_t size[CDU_BINDINGS];
 } cdu_compile_request;
 

@@ -207,7 +207,7 @@ static cdu_status compile(const cdu_gpu *gpu, const cdu_compile_request *r, cdu_
     cdu_kernel *kernel;
     cdu_buffer *buffers[CDU_BINDINGS] = {NULL};
     CDU_TRY(cdu_shader_text(r->source, &text, error));
-    CDU_TRY(gpu->backend->kernel_create(gpu->device, text, r->kernel, r->defines, r->uses, r->params, 0, &kernel, NULL, error));
+    CDU_TRY(gpu->backend->kernel_create(gpu->device, text, r->kernel, r->defines, r->uses, r->params, r->subgroup, &kernel, NULL, error));
     cdu_status status = run_once(gpu, r, kernel, buffers, error);
     for (uint32_t b = 0; b < r->uses; b++)
         if (buffers[b]) gpu->backend->buffer_destroy(buffers[b]);

@@ -62,6 +62,15 @@ bool cdu_source_define(const char *defines, const char *name, uint32_t *value)
     return false;
 }
 
+cdu_status cdu_source_subgroup(const cdu_device_info *device, const char *name, bool chooses, uint32_t subgroup, cdu_error *error)
+{
+    bool within = subgroup >= device->subgroup_min && subgroup <= device->subgroup_max && !(subgroup & (subgroup - 1));
+    if (chooses && within) return CDU_OK;
+    if (!chooses) return cdu_fail(error, CDU_NO_DEVICE, "kernel %s: subgroups of %u; %s does not let kernels choose", name, subgroup, device->name);
+    return cdu_fail(error, CDU_NO_DEVICE, "kernel %s: subgroups of %u; %s takes powers of 2 from %u to %u", name, subgroup, device->name,
+                    device->subgroup_min, device->subgroup_max);
+}
+
 cdu_status cdu_source_group(const char *defines, const char *name, uint32_t group[3], cdu_error *error)
 {
     static const char *const axis[3] = {"GX", "GY", "GZ"};

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "cdunet/device.h"
 #include "cdunet/error.h"
 
 enum { CDU_LOG_EXCERPT = 560 };
@@ -18,6 +19,9 @@ cdu_status cdu_source_assemble(const char *version, const char *prelude, const c
 
 /* The value of one define of "NAME=VALUE NAME=VALUE"; false where it is not there or no unsigned number. */
 bool cdu_source_define(const char *defines, const char *name, uint32_t *value);
+
+/* CDU_NO_DEVICE where the device does not let a kernel choose subgroups of this size: a power of 2 within its range. */
+cdu_status cdu_source_subgroup(const cdu_device_info *device, const char *name, bool chooses, uint32_t subgroup, cdu_error *error);
 
 /* GX, GY, GZ. CDU_FAILED where one is missing or 0. */
 cdu_status cdu_source_group(const char *defines, const char *name, uint32_t group[3], cdu_error *error);

@@ -27,7 +27,13 @@ typedef float4 f4;
 #define INOUTV(i, n) INOUT(i, n)
 #define INU(i, n) BUFFER(const uint *restrict, n)
 #define OUTU(i, n) BUFFER(uint *restrict, n)
-#define KERNEL(name) __kernel __attribute__((reqd_work_group_size(GX, GY, GZ))) void name(
+/* PINNED: items of a subgroup, on devices with cl_intel_required_subgroup_size */
+#if PINNED
+#define PIN __attribute__((intel_reqd_sub_group_size(PINNED)))
+#else
+#define PIN
+#endif
+#define KERNEL(name) __kernel __attribute__((reqd_work_group_size(GX, GY, GZ))) PIN void name(
 #define BEGIN(P, LOCALS) P p_) { const P p = p_; LOCALS
 #define END }
 #define SHARED(T, n, c) __local T n[c]; NO_OFFSET(n)

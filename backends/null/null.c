@@ -191,9 +191,9 @@ static cdu_status kernel_create(cdu_device *device, const char *source, const ch
                                 uint32_t params, uint32_t subgroup, cdu_kernel **out, cdu_kernel_stats *stats, cdu_error *error)
 {
     uint32_t group[3];
-    (void)subgroup;
     CDU_TRY(cdu_source_group(defines, name, group, error));
     const cdu_device_info *info = &device->info;
+    if (subgroup) CDU_TRY(cdu_source_subgroup(info, name, info->features & CDU_HAS_SUBGROUP_SIZE, subgroup, error));
     if ((uint64_t)group[0] * group[1] * group[2] > info->group_items || group[0] > info->group_size[0] ||
         group[1] > info->group_size[1] || group[2] > info->group_size[2])
         return cdu_fail(error, CDU_NO_DEVICE, "kernel %s: groups of %u x %u x %u items; null takes %u, at most %u x %u x %u", name,

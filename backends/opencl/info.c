@@ -17,6 +17,7 @@
 #define DEVICE_PCI_BUS_ID_NV 0x4008
 #define DEVICE_PCI_SLOT_ID_NV 0x4009
 #define DEVICE_PCI_DOMAIN_ID_NV 0x400A
+#define DEVICE_SUB_GROUP_SIZES_INTEL 0x4108
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static cdu_opencl_api functions;
@@ -189,6 +190,21 @@ static void describe_limits(const cdu_opencl_api *cl, cl_device_id device, cdu_d
     out->compute_units = (uint32_t)number(cl, device, CL_DEVICE_MAX_COMPUTE_UNITS);
 }
 
+/* The sizes among which a kernel may choose; a driver that does not tell them gets no choice. */
+static void describe_subgroups(const cdu_opencl_api *cl, cl_device_id device, cdu_device_info *out)
+{
+    size_t sizes[8], bytes = 0;
+    if (!cdu_opencl_extension(cl, device, "cl_intel_required_subgroup_size") ||
+        cl->clGetDeviceInfo(device, DEVICE_SUB_GROUP_SIZES_INTEL, sizeof sizes, sizes, &bytes) != CL_SUCCESS || bytes < sizeof *sizes)
+        return;
+    out->features |= CDU_HAS_SUBGROUP_SIZE;
+    out->subgroup_min = UINT32_MAX;
+    for (size_t i = 0; i < bytes / sizeof *sizes; i++) {
+        if (sizes[i] < out->subgroup_min) out->subgroup_min = (uint32_t)sizes[i];
+        if (sizes[i] > out->subgroup_max) out->subgroup_max = (uint32_t)sizes[i];
+    }
+}
+
 void cdu_opencl_describe(const cdu_opencl_api *cl, cdu_opencl_place place, cdu_device_info *out)
 {
     *out = (cdu_device_info){0};
@@ -209,7 +225,7 @@ void cdu_opencl_describe(const cdu_opencl_api *cl, cdu_opencl_place place, cdu_d
     out->unified = unified || out->kind == CDU_CPU;
     describe_limits(cl, place.device, out);
     if (cdu_opencl_extension(cl, place.device, "cl_khr_fp16")) out->features |= CDU_HAS_F16;
-    if (cdu_opencl_extension(cl, place.device, "cl_intel_required_subgroup_size")) out->features |= CDU_HAS_SUBGROUP_SIZE;
+    describe_subgroups(cl, place.device, out);
     if (strstr(platform, "Portable Computing Language")) out->features |= CDU_HAS_ONE_COMPILER;
     bool wide = out->kind == CDU_CPU && !strstr(out->name, "llvmpipe");
     out->vector_width = wide ? cpu_vector_width(cl, place.device, out->name) : 4;

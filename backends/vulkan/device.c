@@ -56,6 +56,7 @@ static cdu_status create(cdu_device *device, cdu_error *error)
     instance->vkGetPhysicalDeviceFeatures2(device->physical, &features);
     device->statistics = has_executable && executable.pipelineExecutableInfo;
     device->subgroup_control = has_control && control.subgroupSizeControl && device->info.features & CDU_HAS_SUBGROUP_SIZE;
+    device->full_subgroups = device->subgroup_control && control.computeFullSubgroups;
     device->has_budget = cdu_vulkan_extension(instance, device->physical, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
     if (has_executable) names[count++] = VK_KHR_PIPELINE_EXECUTABLE_PROPERTIES_EXTENSION_NAME;
     if (has_control) names[count++] = VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME;
@@ -64,7 +65,6 @@ static cdu_status create(cdu_device *device, cdu_error *error)
     if (cdu_vulkan_extension(instance, device->physical, "VK_KHR_portability_subset")) names[count++] = "VK_KHR_portability_subset";
 
     features.features = (VkPhysicalDeviceFeatures){0}; /* none of the core features is needed */
-    control.computeFullSubgroups = VK_FALSE;
     float priority = 1.0f;
     VkDeviceQueueCreateInfo queue = {.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
                                      .queueFamilyIndex = device->family,
@@ -115,6 +115,7 @@ static cdu_status start(cdu_device *device, cdu_error *error)
     VkPhysicalDeviceProperties properties;
     VkQueueFamilyProperties family;
     device->instance->vkGetPhysicalDeviceProperties(device->physical, &properties);
+    device->most_subgroups = cdu_vulkan_most_subgroups(device->instance, device->physical);
     cdu_vulkan_describe(device->instance, device->physical, &device->info);
     device->family = cdu_vulkan_family(device->instance, device->physical, &family);
     device->atom = properties.limits.nonCoherentAtomSize;

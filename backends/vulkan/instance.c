@@ -206,6 +206,16 @@ static uint32_t count_units(const cdu_vulkan_instance *instance, VkPhysicalDevic
     return nvidia.shaderSMCount + amd.shaderEngineCount * amd.shaderArraysPerEngineCount * amd.computeUnitsPerShaderArray;
 }
 
+uint32_t cdu_vulkan_most_subgroups(const cdu_vulkan_instance *instance, VkPhysicalDevice device)
+{
+    VkPhysicalDeviceSubgroupSizeControlProperties sizes = {.sType =
+                                                               VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_PROPERTIES};
+    VkPhysicalDeviceProperties2 all = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, .pNext = &sizes};
+    if (!cdu_vulkan_extension(instance, device, VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME)) return 0;
+    instance->vkGetPhysicalDeviceProperties2(device, &all);
+    return sizes.maxComputeWorkgroupSubgroups;
+}
+
 void cdu_vulkan_describe(const cdu_vulkan_instance *instance, VkPhysicalDevice device, cdu_device_info *out)
 {
     *out = (cdu_device_info){0};

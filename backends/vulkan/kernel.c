@@ -178,7 +178,8 @@ static void read_statistics(const cdu_device *device, VkPipeline pipeline, cdu_k
     stats->spill_bytes = (uint32_t)(spilled > scratch ? spilled : scratch);
 }
 
-static cdu_status make_pipeline(cdu_kernel *kernel, const uint32_t *words, size_t bytes, uint32_t subgroup, bool statistics,
+/* full: no subgroup has idle items, which needs a width of the group that is a multiple of the pinned size. */
+static cdu_status make_pipeline(cdu_kernel *kernel, const uint32_t *words, size_t bytes, uint32_t subgroup, bool full, bool statistics,
                                 cdu_error *error)
 {
     cdu_device *device = kernel->device;
@@ -200,6 +201,7 @@ static cdu_status make_pipeline(cdu_kernel *kernel, const uint32_t *words, size_
                                         .flags = statistics ? VK_PIPELINE_CREATE_CAPTURE_STATISTICS_BIT_KHR : 0,
                                         .stage = {.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
                                                   .pNext = subgroup ? &size : NULL,
+                                                  .flags = full ? VK_PIPELINE_SHADER_STAGE_CREATE_REQUIRE_FULL_SUBGROUPS_BIT : 0,
                                                   .stage = VK_SHADER_STAGE_COMPUTE_BIT,
                                                   .module = module,
                                                   .pName = "main"},
@@ -226,9 +228,12 @@ static cdu_status check(const cdu_device *device, const char *name, const uint32
         return cdu_fail(error, CDU_NO_DEVICE, "kernel %s: groups of %u x %u x %u items; %s takes %u, at most %u x %u x %u", name,
                         group[0], group[1], group[2], info->name, info->group_items, info->group_size[0], info->group_size[1],
                         info->group_size[2]);
-    if (subgroup && (!device->subgroup_control || subgroup < info->subgroup_min || subgroup > info->subgroup_max))
-        return cdu_fail(error, CDU_NO_DEVICE, "kernel %s: subgroups of %u; %s takes %u to %u and %s", name, subgroup, info->name,
-                        info->subgroup_min, info->subgroup_max, device->subgroup_control ? "lets choose" : "does not let choose");
+    if (!subgroup) return CDU_OK;
+    CDU_TRY(cdu_source_subgroup(info, name, device->subgroup_control, subgroup, error));
+    uint64_t items = (uint64_t)group[0] * group[1] * group[2];
+    if (items > (uint64_t)subgroup * device->most_subgroups)
+        return cdu_fail(error, CDU_NO_DEVICE, "kernel %s: a group of %llu items in subgroups of %u; %s takes at most %u subgroups", name,
+                        (unsigned long long)items, subgroup, info->name, device->most_subgroups);
     return CDU_OK;
 }
 
@@ -251,7 +256,8 @@ cdu_status cdu_vulkan_kernel_create(cdu_device *device, const char *source, cons
         kernel->bindings = bindings;
         kernel->params = params;
         snprintf(kernel->name, sizeof kernel->name, "%s", name);
-        status = make_pipeline(kernel, words, bytes, subgroup, stats && device->statistics, error);
+        bool full = subgroup && device->full_subgroups && group[0] % subgroup == 0;
+        status = make_pipeline(kernel, words, bytes, subgroup, full, stats && device->statistics, error);
     }
     free(words);
     if (status != CDU_OK) {

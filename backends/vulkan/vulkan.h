@@ -57,7 +57,9 @@ struct cdu_device {
     uint64_t atom;                              /* nonCoherentAtomSize */
     double timestamp_ns;                        /* nanoseconds a tick; 0: no timestamps */
     uint64_t timestamp_mask;
-    bool timed, statistics, subgroup_control, has_budget;
+    bool timed, statistics, has_budget;
+    bool subgroup_control, full_subgroups;      /* a kernel's size of subgroups can be chosen; they can be asked to be full */
+    uint32_t most_subgroups;                    /* of a work-group whose kernel chose */
     bool used;                                  /* something was submitted */
     cdu_memory_usage usage;
     VkDescriptorSetLayout set_layout[CDU_BINDINGS + 1]; /* by number of bindings */
@@ -110,6 +112,8 @@ uint32_t cdu_vulkan_places(const cdu_vulkan_instance *instance, VkPhysicalDevice
 uint32_t cdu_vulkan_family(const cdu_vulkan_instance *instance, VkPhysicalDevice device, VkQueueFamilyProperties *out);
 bool cdu_vulkan_extension(const cdu_vulkan_instance *instance, VkPhysicalDevice device, const char *name);
 void cdu_vulkan_describe(const cdu_vulkan_instance *instance, VkPhysicalDevice device, cdu_device_info *out);
+/* Subgroups of a work-group, at most, for kernels that choose the size of theirs; 0: cannot be chosen. */
+uint32_t cdu_vulkan_most_subgroups(const cdu_vulkan_instance *instance, VkPhysicalDevice device);
 
 /* Words for a Vulkan error: `what` failed on this device. Lost device and out of memory become CDU_TRY_AGAIN. */
 cdu_status cdu_vulkan_fail(cdu_error *error, const char *where, const char *device, VkResult code, const char *what);

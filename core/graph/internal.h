@@ -78,6 +78,7 @@ struct cdu_lowering {
     uint32_t update;            /* the draft at which the sums are needed; 0: alone */
     const cdu_node *again;      /* whose forward pass is being lowered once more, or null */
     const char *mark_pass, *mark_variant; /* cdu_lowering_mark */
+    uint32_t subgroup;          /* cdu_lowering_pin */
 };
 
 /* exchange.c: called after a node's backward pass: what is complete and large enough becomes a bucket. last: the rest too. */

@@ -157,8 +157,14 @@ void cdu_lowering_mark(cdu_lowering *l, const char *pass, const char *variant)
     l->mark_variant = variant;
 }
 
+void cdu_lowering_pin(cdu_lowering *l, uint32_t subgroup)
+{
+    l->subgroup = subgroup;
+}
+
 static void mark(const cdu_lowering *l, cdu_draft *draft)
 {
+    draft->subgroup = l->subgroup;
     draft->pass = l->mark_pass ? l->mark_pass : !draft->node ? "update" : l->again ? "again" : l->backward ? "backward" : "forward";
     if (l->mark_variant) snprintf(draft->variant, sizeof draft->variant, "%s", l->mark_variant);
 }

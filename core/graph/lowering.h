@@ -40,6 +40,7 @@ typedef struct {
     uint32_t uses;
     uint32_t param[CDU_PARAM_WORDS], params;
     uint32_t groups[3], group_size[3];
+    uint32_t subgroup;          /* items of a subgroup that it was made for, where the device lets choose; 0: any */
     char label[64];             /* "down.0.0.0 forward" */
     double flops, bytes;
     const cdu_node *node;       /* whose it is; null: the update */
@@ -122,6 +123,8 @@ cdu_status cdu_append(cdu_lowering *, const cdu_draft *, cdu_error *);
 
 /* What the drafts from now on belong to, for profiles; null: by the walk, without a variant. */
 void cdu_lowering_mark(cdu_lowering *, const char *pass, const char *variant);
+/* Size of subgroups of the drafts from now on; 0: any. */
+void cdu_lowering_pin(cdu_lowering *, uint32_t subgroup);
 
 /* A host acts between the steps before and after this call (all-reduce, synchronized batch norm): a new segment starts. */
 cdu_status cdu_lowering_cut(cdu_lowering *, cdu_error *);

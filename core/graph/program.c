@@ -21,7 +21,7 @@ static const size_t NOT_LENT = SIZE_MAX;
 static bool same_kernel(const cdu_draft *a, const cdu_draft *b)
 {
     return !strcmp(a->source, b->source) && !strcmp(a->kernel, b->kernel) && !strcmp(a->defines, b->defines) &&
-           a->uses == b->uses && a->params == b->params;
+           a->uses == b->uses && a->params == b->params && a->subgroup == b->subgroup;
 }
 
 static cdu_status find_kernels(cdu_program *p, cdu_error *error)
@@ -58,7 +58,7 @@ static cdu_status compile_one(void *context, size_t i, cdu_error *error)
     CDU_TRY(cdu_shader_text(slot->draft->source, &text, error));
     cdu_compilers_ask(c->compilers, &c->requests[i]);
     if (gpu->backend->kernel_create(gpu->device, text, slot->draft->kernel, slot->draft->defines, slot->draft->uses,
-                                    slot->draft->params, 0, &slot->kernel, NULL, error) != CDU_OK)
+                                    slot->draft->params, slot->draft->subgroup, &slot->kernel, NULL, error) != CDU_OK)
         return cdu_error_prefix(error, "%s, %s (%s)", gpu->id, slot->draft->source, slot->draft->defines);
     pthread_mutex_lock(&c->lock);
     cdu_progress_update(&c->bar, ++c->done, slot->draft->kernel);
@@ -68,7 +68,7 @@ static cdu_status compile_one(void *context, size_t i, cdu_error *error)
 
 static cdu_compile_request request_of(const cdu_program *p, const cdu_draft *draft)
 {
-    cdu_compile_request r = {.bytes = sizeof r, .uses = draft->uses, .params = draft->params};
+    cdu_compile_request r = {.bytes = sizeof r, .uses = draft->uses, .params = draft->params, .subgroup = draft->subgroup};
     snprintf(r.device, sizeof r.device, "%s", p->gpu->id);
     snprintf(r.source, sizeof r.source, "%s", draft->source);
     snprintf(r.kernel, sizeof r.kernel, "%s", draft->kernel);

@@ -283,5 +283,5 @@ static uint32_t candidates(const cdu_device_info *device, const cdu_conv_problem
     return 1;
 }
 
-const cdu_conv_variant cdu_conv_direct = {.name = "direct", .normalizes = true, .fits = always, .preferred = preferred, .candidates = candidates,
+const cdu_conv_variant cdu_conv_direct = {.name = "direct", .subgroup = cdu_conv_subgroup, .normalizes = true, .fits = always, .preferred = preferred, .candidates = candidates,
                                           .sum = direct_sum, .gradient = direct_gradient};

@@ -209,5 +209,5 @@ static uint32_t candidates(const cdu_device_info *device, const cdu_conv_problem
     return cdu_conv_candidates(&cdu_conv_gemm, device, problem, settings, sizeof settings / sizeof *settings, out, limit);
 }
 
-const cdu_conv_variant cdu_conv_gemm = {.name = "gemm", .setting = {"rows", "vectors", "columns", "chunk"}, .fits = fits,
+const cdu_conv_variant cdu_conv_gemm = {.name = "gemm", .subgroup = cdu_conv_subgroup, .setting = {"rows", "vectors", "columns", "chunk"}, .fits = fits,
                                         .preferred = preferred, .candidates = candidates, .sum = gemm_sum, .gradient = gemm_gradient};

@@ -130,6 +130,21 @@ bool cdu_conv_normalizes(const cdu_lowering *l, const cdu_conv_problem *problem)
            cdu_conv_variant_named(choice.variant)->normalizes;
 }
 
+uint32_t cdu_conv_subgroup(const cdu_device_info *device, const cdu_conv_problem *problem)
+{
+    (void)problem;
+    uint32_t least = device->subgroup_min, most = device->subgroup_max, size = 32;
+    if (!(device->features & CDU_HAS_SUBGROUP_SIZE)) return 0;
+    if (device->kind == CDU_CPU) size = least == most ? least : 0;      /* one size: what SPREAD relies on */
+    else if (cdu_conv_few_registers(device)) size = cdu_larger(least, 8);
+    return size >= least && size <= most ? size : 0;
+}
+
+static void pin(cdu_lowering *l, const cdu_conv_variant *variant, const cdu_conv_problem *problem)
+{
+    cdu_lowering_pin(l, variant->subgroup ? variant->subgroup(cdu_lowering_device(l), problem) : 0);
+}
+
 cdu_status cdu_conv_append_sum(cdu_lowering *l, const cdu_node *node, const char *pass, const cdu_conv_sum *sum, cdu_error *error)
 {
     cdu_conv_problem problem = cdu_conv_problem_of_sum(l, sum);
@@ -138,7 +153,9 @@ cdu_status cdu_conv_append_sum(cdu_lowering *l, const cdu_node *node, const char
     CDU_TRY(cdu_conv_choose(l, &problem, &variant, &choice, error));
     char words[CDU_CHOICE_TEXT];
     cdu_lowering_mark(l, pass, cdu_choice_text(&choice, words));
+    pin(l, variant, &problem);
     cdu_status status = variant->sum(l, node, pass, sum, &choice, error);
+    cdu_lowering_pin(l, 0);
     cdu_lowering_mark(l, NULL, NULL);
     return status;
 }
@@ -151,7 +168,9 @@ cdu_status cdu_conv_append_gradient(cdu_lowering *l, const cdu_node *node, const
     CDU_TRY(cdu_conv_choose(l, &problem, &variant, &choice, error));
     char words[CDU_CHOICE_TEXT];
     cdu_lowering_mark(l, "weight gradient", cdu_choice_text(&choice, words));
+    pin(l, variant, &problem);
     cdu_status status = variant->gradient(l, node, g, &choice, error);
+    cdu_lowering_pin(l, 0);
     cdu_lowering_mark(l, NULL, NULL);
     return status;
 }

@@ -29,6 +29,8 @@ typedef struct {
     bool normalizes;                        /* on CPUs: can normalize what it reads (cdu_normalized) */
     bool approximate;                       /* rounds in another domain: Winograd */
     const char *setting[CDU_SETTINGS];      /* names, for tune packs and logs; null behind the last */
+    /* The size of subgroups that its kernels are made for on a device, 0 for any; null: any. */
+    uint32_t (*subgroup)(const cdu_device_info *, const cdu_conv_problem *);
     /* Whether the device and the shape allow it with these settings. */
     bool (*fits)(const cdu_device_info *, const cdu_conv_problem *, const cdu_choice *);
     /* Whether it is a good default; asked only where it fits. */
@@ -48,6 +50,8 @@ extern const cdu_conv_variant cdu_conv_winograd_items;
 /* An implicit product of matrices in local memory, for GPUs. */
 extern const cdu_conv_variant cdu_conv_gemm;
 extern const cdu_conv_variant *const cdu_conv_variants[]; /* null-terminated, in the order in which defaults are looked for */
+/* Items of a subgroup for kernels with a large register tile an item (docs/kernels.md); 0: the driver's choice. */
+uint32_t cdu_conv_subgroup(const cdu_device_info *, const cdu_conv_problem *);
 /* Null where there is none of that name. */
 const cdu_conv_variant *cdu_conv_variant_named(const char *name);
 

@@ -446,5 +446,12 @@ static uint32_t candidates(const cdu_device_info *device, const cdu_conv_problem
     return cdu_conv_candidates(&cdu_conv_winograd_items, device, problem, settings, sizeof settings / sizeof *settings, out, limit);
 }
 
-const cdu_conv_variant cdu_conv_winograd_items = {.name = "winograd_items", .approximate = true, .setting = {"form", "tiles", "vectors", "chunk"},
+/* On Intel's GPUs the tiles of sums leave room for 16 items a subgroup, that of the gradient does not. */
+static uint32_t subgroup(const cdu_device_info *device, const cdu_conv_problem *problem)
+{
+    uint32_t size = cdu_conv_subgroup(device, problem);
+    return size == 8 && cdu_conv_few_registers(device) && problem->pass == CDU_CONV_SUM && device->subgroup_max >= 16 ? 16 : size;
+}
+
+const cdu_conv_variant cdu_conv_winograd_items = {.name = "winograd_items", .subgroup = subgroup, .approximate = true, .setting = {"form", "tiles", "vectors", "chunk"},
                                                   .fits = fits, .preferred = preferred, .candidates = candidates, .sum = items_sum, .gradient = items_gradient};

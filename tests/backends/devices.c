@@ -403,6 +403,50 @@ static void bad_kernels(const cdu_gpu *gpu)
     cr_assert_neq(b->kernel_create(gpu->device, affine_source, "affine", huge, 2, 3, 0, &none, NULL, &error), CDU_OK);
 }
 
+/* y[i] = the size of the item's subgroup, i being its place in the group. */
+static const char subgroup_source[] =
+    "#ifdef KERNEL_sizes\nPARAMS(sizes_params)\n    uint count;\nPARAMS_END(sizes_params)\n"
+    "KERNEL(sizes)\n    OUTU(0, y)\nBEGIN(sizes_params, NO_SHARED)\n    uint i = GID(0);\n"
+    "#if DIALECT_VULKAN\n    if (i < p.count) STU(y, i, gl_SubgroupSize);\n"
+    "#else\n    if (i < p.count) STU(y, i, get_max_sub_group_size());\n#endif\nEND\n#endif\n";
+
+static void sizes_are_those_asked_for(const cdu_gpu *gpu, uint32_t size)
+{
+    cdu_error error = {0};
+    cdu_kernel *k;
+    uint32_t seen[64] = {0};
+    must(gpu->backend->kernel_create(gpu->device, subgroup_source, "sizes", "SUBGROUP=1 GX=64 GY=1 GZ=1", 1, 1, size, &k, NULL, &error));
+    cdu_buffer *y = make(gpu, sizeof seen, CDU_MEM_READBACK);
+    cdu_step step = {.kind = CDU_STEP_KERNEL, .kernel = k, .bindings = 1, .params = 1, .param = {64}, .groups = {1, 1, 1}, .label = "sizes"};
+    step.bind[0] = part(y, 0, sizeof seen, CDU_WRITE);
+    run_steps(gpu, &step, 1);
+    get(gpu, y, seen, sizeof seen);
+    for (int i = 0; i < 64; i++) cr_assert_eq(seen[i], size, "%s: item %d is in a subgroup of %u, not %u", gpu->id, i, seen[i], size);
+    gpu->backend->buffer_destroy(y);
+    gpu->backend->kernel_destroy(k);
+}
+
+/* Every size that the device offers; one that it does not is refused in words that name it. */
+static void choose_sizes(const cdu_gpu *gpu)
+{
+    const cdu_device_info *info = &gpu->info;
+    cdu_error error = {0};
+    cdu_kernel *none = NULL;
+    bool chooses = info->features & CDU_HAS_SUBGROUP_SIZE;
+    for (uint32_t size = info->subgroup_min; chooses && size <= info->subgroup_max; size *= 2) sizes_are_those_asked_for(gpu, size);
+    const uint32_t wrong[] = {2 * info->subgroup_max + 2, info->subgroup_min / 2 + 1, 3};
+    for (int i = 0; i < 3; i++) {
+        cr_assert_eq(gpu->backend->kernel_create(gpu->device, affine_source, "affine", "GX=32 GY=1 GZ=1", 2, 3, wrong[i], &none, NULL, &error),
+                     CDU_NO_DEVICE, "%s: subgroups of %u", gpu->id, wrong[i]);
+        cr_assert(strstr(error.words, info->name) && strstr(error.words, "subgroups of"), "%s", error.words);
+    }
+}
+
+Test(backends, subgroups_have_the_size_that_was_asked_for)
+{
+    each_device(false, choose_sizes);
+}
+
 Test(backends, bad_kernels_have_words)
 {
     each_device(false, bad_kernels);

@@ -43,6 +43,8 @@ static cdu_device_info made_up_gpu(void)
                             .subgroup_max = 64, .compute_units = 40, .vector_width = 4, .segment_ms = 100};
     snprintf(info.name, sizeof info.name, "made-up GPU");
     snprintf(info.vendor, sizeof info.vendor, "%s", vendor);
+    info.features |= CDU_HAS_SUBGROUP_SIZE;
+    if (strstr(vendor, "Intel")) info.subgroup_min = 8, info.subgroup_max = 32;
     return info;
 }
 
@@ -125,14 +127,16 @@ static cdu_status write_all(const char *folder, cdu_error *error)
     CDU_TRY(cdu_folder_create(folder, error));
     for (size_t i = 0; i < kernel_count; i++) {
         const char *text = NULL;
-        char path[CDU_PATH_LIMIT], *whole = NULL;
+        char path[CDU_PATH_LIMIT], defines[CDU_DEFINES_LIMIT + 16], *whole = NULL;
         CDU_TRY(text_of(&kernels[i], &text, error));
-        CDU_TRY(cdu_source_assemble("", "prelude.opencl.h", kernels[i].defines, kernels[i].kernel, text, &whole, error));
+        bool pinned = kernels[i].subgroup && strstr(vendor, "Intel");
+        snprintf(defines, sizeof defines, pinned ? "%s PINNED=%u" : "%s", kernels[i].defines, kernels[i].subgroup);
+        CDU_TRY(cdu_source_assemble("", "prelude.opencl.h", defines, kernels[i].kernel, text, &whole, error));
         snprintf(path, sizeof path, "%s/%03zu-%s.cl", folder, i, kernels[i].kernel);
         cdu_status status = cdu_file_write(path, whole, strlen(whole), error);
         free(whole);
         if (status != CDU_OK) return status;
-        printf("%03zu-%s.cl\t%s\t%s\n", i, kernels[i].kernel, kernels[i].source, kernels[i].defines);
+        printf("%03zu-%s.cl\t%s\t%s\n", i, kernels[i].kernel, kernels[i].source, defines);
     }
     return CDU_OK;
 }
@@ -154,7 +158,7 @@ static cdu_status compile_all(const cdu_backend *backend, cdu_device *device, ui
         cdu_kernel *kernel = NULL;
         cdu_kernel_stats stats = {0};
         CDU_TRY(text_of(k, &text, error));
-        if (backend->kernel_create(device, text, k->kernel, k->defines, k->uses, k->params, 0, &kernel, &stats, error) != CDU_OK)
+        if (backend->kernel_create(device, text, k->kernel, k->defines, k->uses, k->params, k->subgroup, &kernel, &stats, error) != CDU_OK)
             return cdu_error_prefix(error, "%s (%s)", k->source, k->defines);
         backend->kernel_destroy(kernel);
         bool fits = stats.spill_bytes == 0 && stats.local_bytes <= LOCAL_BYTES_LIMIT;
