@@ -38,7 +38,7 @@ static cdu_status open_inference(const cdu_gpu *gpu, const bench_network_setting
                                  bench_network *n, cdu_error *error)
 {
     cdu_inference_graph values;
-    cdu_plan_options options = {.exact = s->exact};
+    cdu_plan_options options = {.exact = s->exact, .keep = true};
     CDU_TRY(cdu_model_build_inference(n->graph, model, s->batch, s->size, s->size, &values, error));
     CDU_TRY(cdu_program_create(n->graph, gpu, &options, &n->program, error));
     CDU_TRY(cdu_model_load_folded(n->graph, n->program, model, weights, error));

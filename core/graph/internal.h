@@ -7,6 +7,7 @@
 typedef enum {
     CDU_PLACE_PLANNED,      /* activations, their gradients, saved values, scratch: in chunks, memory reused */
     CDU_PLACE_ARENA,        /* one of the flat arenas */
+    CDU_PLACE_KEPT,         /* a buffer of its own: made from parameters, good until they change */
     CDU_PLACE_HOST_WRITES,  /* a buffer of its own that the host fills */
     CDU_PLACE_HOST_READS,   /* a buffer of its own that the host reads */
     CDU_PLACE_PATCH
@@ -78,6 +79,7 @@ struct cdu_lowering {
     uint32_t update;            /* the draft at which the sums are needed; 0: alone */
     const cdu_node *again;      /* whose forward pass is being lowered once more, or null */
     const char *mark_pass, *mark_variant; /* cdu_lowering_mark */
+    uint32_t kept;              /* so many drafts at the front make what is kept */
     uint32_t subgroup;          /* cdu_lowering_pin */
 };
 
@@ -85,6 +87,8 @@ struct cdu_lowering {
 cdu_status cdu_lower_buckets(cdu_lowering *l, const cdu_node *node, bool last, cdu_error *error);
 /* The sums back into the arena, before the update. */
 cdu_status cdu_lower_sums(cdu_lowering *l, cdu_error *error);
+/* keep.c: what is made from parameters alone goes to the front. */
+cdu_status cdu_lower_keep(cdu_lowering *l, cdu_error *error);
 /* values.c: a dense tensor with a buffer of its own. */
 cdu_status cdu_lower_host(cdu_lowering *l, const char *label, cdu_place place, uint64_t count, cdu_tensor *out, cdu_error *error);
 
@@ -103,6 +107,7 @@ struct cdu_plan {
     size_t step_count, step_capacity;
     uint64_t *chunk_bytes;
     size_t chunk_count, chunk_capacity;
+    uint32_t kept_segments;     /* at the front: they make what is kept */
     uint64_t *living;           /* for each draft: bytes of planned tensors that live while it runs */
     cdu_plan_report report;
 };
@@ -127,6 +132,7 @@ struct cdu_program {
     cdu_step *steps;
     cdu_list *list;
     cdu_ticket ticket;          /* of the last segment submitted */
+    bool fresh, ran_kept;       /* what is kept is that of the parameters; the last run made it */
     bool quiet;
 };
 

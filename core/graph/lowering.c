@@ -241,7 +241,7 @@ cdu_status cdu_lowering_run(cdu_lowering *l, cdu_error *error)
         const cdu_node *node = cdu_graph_node(l->graph, n);
         CDU_TRY(node->operator->forward(l, node, error));
     }
-    if (!l->options.training) return CDU_OK;
+    if (!l->options.training) return cdu_lower_keep(l, error);
     CDU_TRY(lower_backward(l, error));
     CDU_TRY(cdu_lower_buckets(l, NULL, true, error));
     CDU_TRY(cdu_lower_sums(l, error));

@@ -58,6 +58,9 @@ bool cdu_lowering_training(const cdu_lowering *);
 /* Operators are to take no approximate variant (cdu_plan_options.exact). */
 bool cdu_lowering_exact(const cdu_lowering *);
 
+/* What is made from parameters alone will be kept from run to run: to make it in parts would gain nothing. */
+bool cdu_lowering_keeps(const cdu_lowering *);
+
 /* The tensor of a value: in forward, what its producer wrote or (for outputs of this node) is to write; in backward, the stored or
  * the recomputed one. Parameters, states and saved values too (dense, pitch = elements, one "pixel"). */
 cdu_status cdu_lower_value(cdu_lowering *, cdu_value, cdu_tensor *, cdu_error *);

@@ -128,6 +128,7 @@ static cdu_status order_steps(cdu_plan *plan, cdu_error *error)
     for (uint32_t d = 0; d < l->draft_count; d++) {
         bool begins = cut < l->cut_count && l->cuts[cut] == d;
         if (begins) cut++;
+        begins = begins || (d && d == l->kept);
         double guess = guess_seconds(&l->device, &l->drafts[d]);
         if (d && (begins || (limit > 0 && spent > 0 && spent + guess > limit))) {
             segment++;
@@ -142,6 +143,10 @@ static cdu_status order_steps(cdu_plan *plan, cdu_error *error)
             if (!twice) CDU_TRY(add_step(plan, true, (uint32_t)root, segment, error));
         }
         CDU_TRY(add_step(plan, false, d, segment, error));
+        if (d < l->kept) {
+            plan->kept_segments = segment + 1;
+            continue;
+        }
         plan->report.flops += l->drafts[d].flops;
         plan->report.bytes += l->drafts[d].bytes;
     }
@@ -254,9 +259,15 @@ cdu_status cdu_plan_create(const cdu_graph *graph, const cdu_device_info *device
 {
     *out = NULL;
     cdu_plan *plan;
-    CDU_TRY(options->memory || options->spend > 0 ? cdu_plan_within(graph, device, options, &plan, error)
-                            : cdu_plan_place(graph, device, options, NULL, &plan, error));
-    cdu_status status = order_steps(plan, error);
+    cdu_plan_options without = *options;
+    cdu_status status = options->memory || options->spend > 0 ? cdu_plan_within(graph, device, options, &plan, error)
+                                                              : cdu_plan_place(graph, device, options, NULL, &plan, error);
+    if (status == CDU_TRY_AGAIN && without.keep && !without.training) {
+        without.keep = false;
+        return cdu_plan_create(graph, device, &without, out, error);
+    }
+    if (status == CDU_OK) status = order_steps(plan, error);
+    else return status;
     if (status == CDU_OK) status = derive_barriers(plan, error);
     if (status != CDU_OK) {
         cdu_plan_destroy(plan);

@@ -16,6 +16,7 @@ typedef cdu_status cdu_update_lowering(cdu_lowering *, cdu_error *);
 typedef struct {
     bool training;                  /* backward too; else forward alone */
     cdu_update_lowering *update;    /* null: gradients only (tests) */
+    bool keep;                      /* of an inference: packed weights are kept from run to run, where there is memory for them */
     bool exact;                     /* no kernels that round in another domain than the sum's own (Winograd) */
     uint64_t memory;                /* bytes that the peak must not exceed, at the price of computing more again; 0: no limit */
     uint64_t reserved;              /* bytes of `memory` that something else will take */
@@ -31,11 +32,11 @@ typedef struct {
 typedef struct {
     uint64_t activations;           /* planned arena: activations, gradients of activations, saved values, scratch */
     uint64_t activations_unshared;  /* what they would take without reuse of memory */
-    uint64_t arenas;                /* parameters, gradients, momentum, states */
+    uint64_t arenas;                /* parameters, gradients, momentum, states, what is kept */
     uint64_t host_visible;          /* inputs, outputs, patch */
     uint64_t peak;                  /* all of it */
     uint32_t steps, segments, barriers, kernels, tensors;
-    double flops, bytes;
+    double flops, bytes;            /* of a run, without what is kept */
     double work;                    /* to compare plans by: bytes moved, and twelve operations as a byte, as on most devices */
 } cdu_plan_report;
 

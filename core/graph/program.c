@@ -160,6 +160,19 @@ static cdu_status fit_into_budget(cdu_program *p, cdu_plan_options *options, cdu
     return cdu_error_prefix(error, "%s: %.1f MiB of memory are free", p->gpu->id, (double)free_bytes / 1048576);
 }
 
+/* Where what is kept does not fit into what is free, it is made in each run instead. */
+static cdu_status keep_what_fits(cdu_program *p, cdu_plan_options *options, cdu_error *error)
+{
+    uint64_t free_bytes = 0;
+    if (!p->plan->kept_segments) return CDU_OK;
+    CDU_TRY(p->gpu->backend->budget(p->gpu->device, &free_bytes, error));
+    if (!free_bytes || p->plan->report.peak <= free_bytes) return CDU_OK;
+    cdu_plan_destroy(p->plan);
+    p->plan = NULL;
+    options->keep = false;
+    return cdu_plan_create(p->graph, &p->gpu->info, options, &p->plan, error);
+}
+
 static cdu_status create_buffers(cdu_program *p, cdu_error *error)
 {
     const cdu_lowering *l = &p->plan->lowering;
@@ -173,6 +186,7 @@ static cdu_status create_buffers(cdu_program *p, cdu_error *error)
         const cdu_tensor_record *tensor = &l->tensors[t];
         if (tensor->root != (cdu_tensor)t || tensor->place == CDU_PLACE_PLANNED || !tensor->bytes) continue;
         cdu_memory memory = tensor->place == CDU_PLACE_HOST_READS ? CDU_MEM_READBACK
+                            : tensor->place == CDU_PLACE_KEPT     ? CDU_MEM_DEVICE
                             : tensor->place != CDU_PLACE_ARENA    ? CDU_MEM_UPLOAD
                             : gpu->info.unified                   ? CDU_MEM_SHARED
                                                                   : CDU_MEM_DEVICE;
@@ -243,8 +257,9 @@ static cdu_status record_list(cdu_program *p, cdu_error *error)
         memcpy(step->param, draft->param, sizeof step->param);
         memcpy(step->groups, draft->groups, sizeof step->groups);
         step->label = draft->label;
-        step->flops = draft->flops;
-        step->bytes = draft->bytes;
+        bool once = planned->segment < plan->kept_segments; /* no part of a run's work */
+        step->flops = once ? 0 : draft->flops;
+        step->bytes = once ? 0 : draft->bytes;
     }
     return p->gpu->backend->list_create(p->gpu->device, p->steps, (uint32_t)plan->step_count, p->own[l->patch], &p->list, error);
 }
@@ -267,7 +282,9 @@ cdu_status cdu_program_create_beside(const cdu_graph *graph, const cdu_gpu *gpu,
     p->beside = beside;
     cdu_plan_options planned = *options;
     if (beside) planned.memory = 0; /* what is lent is known only then */
+    if (beside) planned.keep = false; /* room for two is scarce */
     cdu_status status = cdu_plan_create(graph, &gpu->info, &planned, &p->plan, error);
+    if (status == CDU_OK) status = keep_what_fits(p, &planned, error);
     if (status == CDU_OK && options->training) status = fit_into_budget(p, &planned, error);
     if (status == CDU_OK) status = borrow(p, error);
     if (status == CDU_OK && beside) status = check_limit(p, options->memory, error);
@@ -408,6 +425,7 @@ static cdu_status transfer(cdu_program *p, cdu_arena arena, uint64_t offset, uin
     cdu_buffer *buffer = p->own[p->plan->lowering.arenas[arena]];
     if (!bytes) return CDU_OK;
     if (!buffer) return cdu_fail(error, CDU_FAILED, "the program has no such arena");
+    if (write) p->fresh = false;
     if (p->gpu->info.unified) {
         void *memory;
         CDU_TRY(backend->buffer_map(buffer, offset, bytes, write ? CDU_WRITE : CDU_READ, &memory, error));
@@ -487,6 +505,10 @@ cdu_status cdu_program_times(cdu_program *p, uint64_t *nanoseconds, cdu_error *e
 {
     uint32_t at = 0;
     for (uint32_t s = 0; s < p->plan->report.segments; s++) {
+        if (s < p->plan->kept_segments && !p->ran_kept) {
+            for (; at < p->plan->step_count && p->steps[at].segment == s; at++) nanoseconds[at] = 0;
+            continue;
+        }
         CDU_TRY(p->gpu->backend->times(p->list, s, nanoseconds + at, error));
         while (at < p->plan->step_count && p->steps[at].segment == s) at++;
     }

@@ -40,7 +40,7 @@ uint64_t cdu_program_arena_elements(const cdu_program *, cdu_arena);
 cdu_status cdu_program_write_arena(cdu_program *, cdu_arena, const float *, cdu_error *);
 cdu_status cdu_program_read_arena(cdu_program *, cdu_arena, float *, cdu_error *);
 
-/* Runs all segments and waits. `patch`: what the steps read from the patch tensor, at most CDU_PATCH_BYTES; null: unchanged.
+/* Runs all segments and waits; those that make what is kept (cdu_plan_options.keep) only where parameters were written since. `patch`: what the steps read from the patch tensor, at most CDU_PATCH_BYTES; null: unchanged.
  * CDU_TRY_AGAIN where the device was lost. */
 cdu_status cdu_program_run(cdu_program *, const void *patch, uint32_t bytes, cdu_error *);
 /* The same in two halves, so that the host can prepare the next input: nothing may be written or read between them but host memory. */
@@ -72,7 +72,7 @@ cdu_status cdu_program_run_exchanging(cdu_program *, void *patch, uint32_t bytes
  * gradients can be read. */
 cdu_status cdu_program_verdict(cdu_program *, bool *updated, cdu_error *);
 
-/* Nanoseconds of each step of the last run, on a device opened timed; labels and work by cdu_program_step. */
+/* Nanoseconds of each step of the last run (0: it had no need to run, since what it makes was kept), on a device opened timed; labels and work by cdu_program_step. */
 uint32_t cdu_program_steps(const cdu_program *);
 const cdu_step *cdu_program_step(const cdu_program *, uint32_t);
 /* What a step was made from; null for those that only fill memory. */

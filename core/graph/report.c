@@ -13,7 +13,7 @@ void cdu_plan_report_memory(cdu_plan *plan)
     for (size_t t = 0; t < l->tensor_count; t++) {
         const cdu_tensor_record *tensor = &l->tensors[t];
         if (tensor->root != (cdu_tensor)t) continue;
-        if (tensor->place == CDU_PLACE_ARENA) plan->report.arenas += tensor->bytes;
+        if (tensor->place == CDU_PLACE_ARENA || tensor->place == CDU_PLACE_KEPT) plan->report.arenas += tensor->bytes;
         else if (tensor->place != CDU_PLACE_PLANNED) plan->report.host_visible += tensor->bytes;
     }
     plan->report.peak = plan->report.activations + plan->report.arenas + plan->report.host_visible;

@@ -10,8 +10,11 @@ static const uint64_t POLL_NANOSECONDS = 200000;
 
 cdu_status cdu_program_submit(cdu_program *p, const void *patch, uint32_t bytes, cdu_error *error)
 {
-    for (uint32_t s = 0; s < p->plan->report.segments; s++)
-        CDU_TRY(p->gpu->backend->submit(p->list, s, CDU_COMPUTE, s ? NULL : patch, s ? 0 : bytes, &p->ticket, error));
+    uint32_t begin = p->fresh ? p->plan->kept_segments : 0;
+    for (uint32_t s = begin; s < p->plan->report.segments; s++)
+        CDU_TRY(p->gpu->backend->submit(p->list, s, CDU_COMPUTE, s == begin ? patch : NULL, s == begin ? bytes : 0, &p->ticket, error));
+    p->ran_kept = !p->fresh;
+    p->fresh = true;
     return CDU_OK;
 }
 

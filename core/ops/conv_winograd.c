@@ -1,6 +1,6 @@
 /* conv_winograd.c: the variant "winograd": 3x3 convolutions of stride 1 by F(4x4, 3x3) on CPUs (shaders/conv_winograd.k). Needs 2.25 to 4
  * times fewer multiplications than the direct variant; its error is larger: see cdu_conv_winograd in conv_variant.h.
- * Leaves out fewer than 8 lanes (the first layer), GPUs, and keeping transformed weights from one run to the next. */
+ * Leaves out fewer than 8 lanes (the first layer) and GPUs. */
 #include <string.h>
 
 #include "core/base/debug.h"
@@ -261,7 +261,7 @@ static cdu_status append_separate(sum_steps *s, const cdu_choice *choice, cdu_er
     uint32_t an_image = s->tiles_x * s->tiles_y, most = 0, ranges = 0;
     for (uint32_t n0 = 0, n1 = 0; cdu_next_range(s->l, both, 2, &n0, &n1); ranges++) most = cdu_larger(most, (n1 - n0) * an_image);
     chunking c = choose_chunking(s, choice, most);
-    if (ranges > 1) c.part_blocks = b->out_blocks, c.m_step = padded(c.part_blocks * c.slots * b->nv);
+    if (ranges > 1 || cdu_lowering_keeps(s->l)) c.part_blocks = b->out_blocks, c.m_step = padded(c.part_blocks * c.slots * b->nv);
     uint64_t u_floats = (uint64_t)PLACES * s->u_step * b->vw * c.part_blocks;
     s->bias_at = u_floats;
     CDU_TRY(cdu_lower_scratch(s->l, "transformed weights", u_floats + 3ull * s->y.lanes, &s->packed, error));

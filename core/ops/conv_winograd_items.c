@@ -1,7 +1,6 @@
 /* conv_winograd_items.c: the variant "winograd_items": 3x3 convolutions of stride 1 by F(4x4, 3x3), all three passes, for GPUs and for CPUs that run
  * groups of items (shaders/conv_winograd.k and winograd_products.k, kernels winograd_items_...). Chunks of tiles go through memory: their transformed
- * input, and their products for all 36 places, or the transformed gradient. docs/kernels.md has the figures. Leaves out fewer than 8 lanes, and
- * keeping transformed weights from one run to the next. */
+ * input, and their products for all 36 places, or the transformed gradient. docs/kernels.md has the figures. Leaves out fewer than 8 lanes. */
 #include <string.h>
 
 #include "core/ops/conv_variant.h"

@@ -63,7 +63,7 @@ static void drop_program(cdu_segmenter *s)
 
 static cdu_status build(cdu_segmenter *s, cdu_error *error)
 {
-    const cdu_plan_options forward = {.memory = s->memory, .exact = s->exact};
+    const cdu_plan_options forward = {.memory = s->memory, .exact = s->exact, .keep = true};
     CDU_TRY(cdu_allocate(&s->probabilities, (size_t)s->batch * s->tile * s->tile * s->about.settings.classes,
                          sizeof *s->probabilities, error));
     CDU_TRY(cdu_graph_create(&s->graph, error));

@@ -220,6 +220,70 @@ Test(memory, programs_beside_each_other_share_activations_alone)
     cdu_graph_destroy(net.graph);
 }
 
+typedef struct { cdu_program *program; cdu_inference_graph values; cdu_graph *graph; } inference;
+
+static void infer(inference *i, const network *net, const uint32_t *pixels, const cdu_weights *weights, float *out)
+{
+    if (weights) OK(cdu_model_load_folded(i->graph, i->program, &net->settings, weights, &error));
+    OK(cdu_program_write(i->program, i->values.tile, pixels, &error));
+    OK(cdu_program_run(i->program, NULL, 0, &error));
+    OK(cdu_program_read(i->program, i->values.probabilities, out, &error));
+}
+
+/* Packed weights that are kept give the bytes of those packed in each run, as often as it runs and whenever weights change; where the limit on
+ * memory has no room for them, they are packed in each run. */
+Test(memory, weights_are_packed_once_where_there_is_room)
+{
+    const cdu_op_devices *devices = cdu_op_devices_open();
+    network net = build(16, 3, 1, 32);
+    cdu_graph *graph;
+    cdu_inference_graph values;
+    cdu_weights first = {0}, second = {0};
+    enum { PIXELS = 32 * 32 };
+    OK(cdu_graph_create(&graph, &error));
+    OK(cdu_model_build_inference(graph, &net.settings, 1, 32, 32, &values, &error));
+    OK(cdu_model_initialize(&net.settings, 6, &first, &error));
+    OK(cdu_model_initialize(&net.settings, 7, &second, &error));
+    uint32_t *pixels = tiles(&net);
+    size_t bytes = PIXELS * net.settings.classes * sizeof(float);
+    float *expected = malloc(bytes), *got = malloc(bytes), *other = malloc(bytes);
+    for (uint32_t d = 0; d < devices->count; d++) {
+        const cdu_gpu *gpu = &devices->gpu[d];
+        inference each = {.values = values, .graph = graph}, kept = each, limited = each;
+        OK(cdu_program_create(graph, gpu, &(cdu_plan_options){.quiet = true}, &each.program, &error));
+        uint64_t before = gpu->backend->usage(gpu->device).now;
+        OK(cdu_program_create(graph, gpu, &(cdu_plan_options){.quiet = true, .keep = true}, &kept.program, &error));
+        cdu_plan_report a = cdu_program_report(each.program), b = cdu_program_report(kept.program);
+        double seen = (double)(gpu->backend->usage(gpu->device).now - before);
+        cr_assert(b.bytes < a.bytes && b.arenas > a.arenas && b.activations <= a.activations, "%s: nothing is kept", gpu->id);
+        cr_assert(seen >= (double)b.peak && seen <= 1.02 * (double)b.peak, "%s: %llu bytes planned, %.0f taken", gpu->id,
+                  (unsigned long long)b.peak, seen);
+        infer(&each, &net, pixels, &first, expected);
+        for (int run = 0; run < 3; run++) {
+            infer(&kept, &net, pixels, run ? NULL : &first, got);
+            cr_assert(cdu_op_is_null(gpu) || !memcmp(expected, got, bytes), "%s: other probabilities in run %d", gpu->id, run);
+        }
+        infer(&each, &net, pixels, &second, other);
+        infer(&kept, &net, pixels, &second, got);
+        cr_assert(cdu_op_is_null(gpu) || (!memcmp(other, got, bytes) && memcmp(other, expected, bytes)), "%s: weights of before", gpu->id);
+        OK(cdu_program_create(graph, gpu, &(cdu_plan_options){.quiet = true, .keep = true, .memory = b.peak - 1}, &limited.program, &error));
+        cr_assert_eq(cdu_program_report(limited.program).peak, a.peak, "%s", gpu->id);
+        infer(&limited, &net, pixels, &first, got);
+        cr_assert(cdu_op_is_null(gpu) || !memcmp(expected, got, bytes), "%s: other probabilities under a limit", gpu->id);
+        cdu_program_destroy(each.program);
+        cdu_program_destroy(kept.program);
+        cdu_program_destroy(limited.program);
+    }
+    free(pixels);
+    free(expected);
+    free(got);
+    free(other);
+    cdu_weights_free(&first);
+    cdu_weights_free(&second);
+    cdu_graph_destroy(graph);
+    cdu_graph_destroy(net.graph);
+}
+
 Test(memory, devices_give_what_was_planned)
 {
     const cdu_op_devices *devices = cdu_op_devices_open();
