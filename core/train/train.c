@@ -704,8 +704,9 @@ static void watch(run *r)
     double times;
     uint32_t slowest = cdu_pace_slowest(&r->pace, &times);
     if (!known && r->pace.known && times > CDU_PACE_SLOW)
-        cdu_log(CDU_LOG_INFO, "%s takes %.1f times as long for its %u tiles as the others for theirs, who wait: %s", r->team.names[slowest].words,
-                times, r->team.shares[slowest], r->options->balance ? "a larger batch can be shared out more evenly" : "--balance evens that out");
+        cdu_log(CDU_LOG_INFO, "%s takes %.1f times as long for its share of a step as the others for theirs, who wait: %s", r->team.names[slowest].words, times,
+                r->options->balance || r->team.shares[slowest] == r->study->train.accumulate ? "a larger batch can be shared out more evenly"
+                                                                                             : "--balance evens that out");
     for (uint32_t i = 0; i < r->team.size; i++) {
         const cdu_pace_rank *rank = &r->pace.ranks[i];
         const char *name = r->team.names[i].words;
