@@ -114,8 +114,8 @@ static cdu_status append_main(cdu_lowering *l, const cdu_node *node, const char 
         } else {
             uint32_t side = b->nv / of_item.nv, items = (device->kind == CDU_CPU ? 16 : 128) / side, strips = cdu_ceil_div(w, t.np), across = 1;
             while (across < strips && across < items) across *= 2;
-            cdu_draft_groups(&draft, cdu_ceil_div(strips, across), cdu_ceil_div(h, items / across), images * an_image, side, across,
-                             items / across);
+            uint32_t down = cdu_smaller(items / across, device->group_size[2]);     /* NVIDIA: 64 */
+            cdu_draft_groups(&draft, cdu_ceil_div(strips, across), cdu_ceil_div(h, down), images * an_image, side, across, down);
         }
         cdu_draft_use(&draft, sum->x, CDU_READ, n0, n1);
         cdu_draft_use(&draft, packed, CDU_READ, 0, 0);
