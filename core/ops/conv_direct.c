@@ -190,7 +190,7 @@ static cutting items_cutting(const cdu_device_info *device, const cdu_conv_windo
     uint32_t rows = b->in_blocks * window->side, items = device->kind == CDU_CPU ? 64 : 256;
     cutting c = {.across = 1, .deep = 1, .tw = SEGMENT, .th = 1, .down = cdu_smaller(rows, 8)};
     while (c.across < b->out_blocks && c.across < 8) c.across *= 2;
-    while (c.deep < 64 && 2 * c.across * c.down * c.deep <= items) c.deep *= 2;
+    while (2 * c.deep <= cdu_smaller(device->group_size[2], 64) && 2 * c.across * c.down * c.deep <= items) c.deep *= 2;
     while (2 * c.th <= c.deep && c.th * c.tw < d->shape.w) c.th *= 2;
     c.tiles_x = cdu_ceil_div(d->shape.w, c.th * c.tw);
     c.tiles_y = cdu_ceil_div(d->shape.h, c.deep / c.th);

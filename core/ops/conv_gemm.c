@@ -107,7 +107,8 @@ typedef struct { uint32_t nv, across, ins, th, tw, tiles_x, tiles_y, tiles_a_slo
 
 static uint64_t cutting_bytes(uint32_t side, uint32_t stride, const cutting *c)
 {
-    return 16ull * (c->ins * ((c->th - 1) * stride + side) * ((c->tw - 1) * stride + side) + c->across * c->nv * c->th * c->tw);
+    return 16ull * (c->ins * ((c->th - 1) * stride + side) * ((c->tw - 1) * stride + side) +
+                   c->across * c->nv * (c->th * c->tw + c->ins * side));
 }
 
 static cutting choose_cutting(const cdu_conv_problem *p, const cdu_choice *choice, uint64_t weights, uint64_t bias)
@@ -125,7 +126,7 @@ static cutting choose_cutting(const cdu_conv_problem *p, const cdu_choice *choic
     c.tiles_y = cdu_ceil_div(p->h, c.th);
     c.slot_floats = (weights + bias + 15) / 16 * 16;
     uint64_t tiles = (uint64_t)p->n * c.tiles_x * c.tiles_y, fit = SLOT_BYTES / (c.slot_floats * 4);
-    uint64_t slots = cdu_ceil_div(WANTED_GROUPS, cdu_ceil_div(out_blocks, c.across) * cdu_ceil_div(in_blocks, c.ins));
+    uint64_t slots = cdu_ceil_div(p->side > 2 ? WANTED_GROUPS : 2 * WANTED_GROUPS, cdu_ceil_div(out_blocks, c.across) * cdu_ceil_div(in_blocks, c.ins));
     if (slots > fit) slots = fit;
     if (!slots) slots = 1;
     c.tiles_a_slot = (uint32_t)((tiles + slots - 1) / slots);
@@ -143,6 +144,7 @@ static cdu_status append_partial(cdu_lowering *l, const cdu_node *node, const cd
     cdu_draft_define(&draft, "BIAS_OF_X", g->bias_of_x);
     cdu_draft_define(&draft, "RUN", RUN);
     cdu_draft_define(&draft, "FETCH", cdu_conv_many_registers(device) ? 2 * FETCH_GRADIENT : FETCH_GRADIENT);
+    cdu_draft_define(&draft, "AT_ONCE", cdu_conv_many_registers(device) ? 2 : 1);
     cdu_draft_define(&draft, "INS", c->ins);
     cdu_draft_define(&draft, "TH", c->th);
     cdu_draft_define(&draft, "TW", c->tw);
