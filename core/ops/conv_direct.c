@@ -195,7 +195,7 @@ static cutting items_cutting(const cdu_device_info *device, const cdu_conv_windo
     c.tiles_x = cdu_ceil_div(d->shape.w, c.th * c.tw);
     c.tiles_y = cdu_ceil_div(d->shape.h, c.deep / c.th);
     uint32_t groups = cdu_ceil_div(b->out_blocks, c.across) * cdu_ceil_div(rows, c.down);
-    choose_slots(&c, d, slot_floats, device->kind == CDU_CPU ? 32 : 512, groups, UINT32_MAX);
+    choose_slots(&c, d, slot_floats, device->kind == CDU_CPU ? 32 : 1024, groups, UINT32_MAX);
     return c;
 }
 
