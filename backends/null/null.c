@@ -46,10 +46,11 @@ struct cdu_list {
     cdu_buffer *patch;
 };
 
-static cdu_device_info describe(void)
+/* Number 0 is like a processor, number 1 like a large card: what operators choose for such can be checked without one. */
+static cdu_device_info describe(uint32_t index)
 {
     uint64_t memory = cdu_memory_free();
-    return (cdu_device_info){.name = "null",
+    cdu_device_info info = {.name = "null",
                              .vendor = "cdunet",
                              .driver = "checks marks and sizes, runs nothing",
                              .kind = CDU_CPU,
@@ -66,22 +67,31 @@ static cdu_device_info describe(void)
                              .compute_units = 1,
                              .vector_width = 4,
                              .segment_ms = 0};
+    if (index) {
+        snprintf(info.name, sizeof info.name, "null card");
+        snprintf(info.vendor, sizeof info.vendor, "NVIDIA");
+        info.kind = CDU_DISCRETE;
+        info.local_bytes = 49152;
+        info.compute_units = 132;
+        info.segment_ms = 100;
+    }
+    return info;
 }
 
 static cdu_status enumerate(cdu_device_info *out, uint32_t *count, cdu_error *error)
 {
     (void)error;
-    if (*count) out[0] = describe();
-    *count = 1;
+    for (uint32_t i = 0; i < 2 && i < *count; i++) out[i] = describe(i);
+    *count = 2;
     return CDU_OK;
 }
 
 static cdu_status open_device(uint32_t index, bool timed, cdu_device **out, cdu_error *error)
 {
     (void)timed;
-    if (index) return cdu_fail(error, CDU_NO_DEVICE, "there is no device null:%u; there is one, null:0", index);
+    if (index > 1) return cdu_fail(error, CDU_NO_DEVICE, "there is no device null:%u; there are null:0 and null:1", index);
     CDU_TRY(cdu_allocate(out, 1, sizeof **out, error));
-    (*out)->info = describe();
+    (*out)->info = describe(index);
     return CDU_OK;
 }
 

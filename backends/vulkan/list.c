@@ -98,10 +98,21 @@ static cdu_status record_kernel(cdu_list *list, VkCommandBuffer commands, const 
     return CDU_OK;
 }
 
-static cdu_status record_transfer(cdu_list *list, VkCommandBuffer commands, const cdu_step *step, const char *label,
-                                  cdu_error *error)
+/* Copies read what the host sees, and may have written there, but for what the segment's own steps wrote to a twin. */
+static VkBuffer source_of(const cdu_step *steps, uint32_t first, uint32_t at)
+{
+    const cdu_buffer *from = steps[at].bind[0].buffer;
+    for (uint32_t i = first; i < at; i++)
+        for (uint32_t b = 0; b < steps[i].bindings; b++)
+            if (steps[i].bind[b].buffer == from && steps[i].bind[b].access & CDU_WRITE) return cdu_vulkan_seen_by_steps(from);
+    return from->handle;
+}
+
+static cdu_status record_transfer(cdu_list *list, VkCommandBuffer commands, const cdu_step *steps, uint32_t first, uint32_t at,
+                                  const char *label, cdu_error *error)
 {
     const cdu_device *device = list->device;
+    const cdu_step *step = &steps[at];
     uint32_t wanted = step->kind == CDU_STEP_COPY ? 2 : 1;
     if (step->bindings != wanted)
         return cdu_fail(error, CDU_FAILED, "step %s: %u buffers where %u are needed", label, step->bindings, wanted);
@@ -115,7 +126,7 @@ static cdu_status record_transfer(cdu_list *list, VkCommandBuffer commands, cons
         return cdu_fail(error, CDU_FAILED, "step %s: %llu bytes are copied to %llu", label, (unsigned long long)from->bytes,
                         (unsigned long long)to->bytes);
     VkBufferCopy region = {from->offset, to->offset, to->bytes};
-    device->vk.vkCmdCopyBuffer(commands, cdu_vulkan_seen_by_steps(from->buffer), cdu_vulkan_seen_by_steps(to->buffer), 1, &region);
+    device->vk.vkCmdCopyBuffer(commands, source_of(steps, first, at), cdu_vulkan_seen_by_steps(to->buffer), 1, &region);
     return CDU_OK;
 }
 
@@ -188,7 +199,7 @@ static cdu_status record_segment(cdu_list *list, const cdu_step *steps, uint32_t
         if (step->kind == CDU_STEP_KERNEL)
             CDU_TRY(record_kernel(list, commands, step, label, error));
         else
-            CDU_TRY(record_transfer(list, commands, step, label, error));
+            CDU_TRY(record_transfer(list, commands, steps, list->first[segment], i, label, error));
         if (list->queries) vk->vkCmdWriteTimestamp(commands, VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT, list->queries, query++);
     }
     record_end(list, commands, steps, segment);

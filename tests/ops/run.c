@@ -46,7 +46,9 @@ const cdu_op_devices *cdu_op_devices_open(void)
         else fprintf(stderr, "%s: %s\n", rows[i].id, error.words);
     }
     free(rows);
-    if (!only && cdu_gpu_open("null:0", false, true, &all.gpu[all.count], &error) == CDU_OK) all.count++;
+    static const char *const nulls[] = {"null:0", "null:1"};
+    for (int i = 0; i < 2; i++)
+        if ((!only || !strcmp(only, nulls[i])) && cdu_gpu_open(nulls[i], false, true, &all.gpu[all.count], &error) == CDU_OK) all.count++;
     return &all;
 }
 
