@@ -156,6 +156,8 @@ if(CDUNET_MPI AND MPIEXEC AND CDUNET_OPENCL)
     set_property(TEST dist.${test} APPEND PROPERTY ENVIRONMENT "POCL_CACHE_DIR=${CMAKE_BINARY_DIR}/cache/pocl-dist")
     set_property(TEST dist.${test} PROPERTY RESOURCE_LOCK pocl-dist)
   endforeach()
+  # OpenCL and Vulkan in one job, as on cards
+  set_property(TEST dist.train-balance APPEND PROPERTY ENVIRONMENT CDUNET_DEBUG=offsets,twins)
 endif()
 if(CDUNET_MPI AND MPIEXEC AND NOT CDUNET_SANITIZE)
   cdunet_add_test(bench.scale COMMAND /usr/bin/python3 ${CMAKE_SOURCE_DIR}/tests/bench/scale.py ${MPIEXEC} $<TARGET_FILE:cdunet-bench> ${CMAKE_SOURCE_DIR} PROCESSORS 2)
