@@ -21,6 +21,7 @@ static cdu_status measure_part(const bench_settings *all, int part, json_t *root
     bench_report report;
     if (parts[part].repeats) s.repeats = strtoull(parts[part].repeats, NULL, 10);
     s.layers = true;
+    if (strcmp(parts[part].name, "ops") != 0) s.only = NULL;
     fprintf(stderr, "record: %s\n", parts[part].name);
     CDU_TRY(bench_report_begin(&report, parts[part].name, error));
     cdu_status status = parts[part].measure(&s, &report, error);

@@ -310,6 +310,9 @@ Test(bench, what_is_recorded_stays)
     cr_assert_eq(run(record), 0, "%s", complaint);
     snprintf(results, sizeof results, "%s/results", folder);
     cr_assert_eq(files_below(results), 2);
+    /* --only takes some of the operators, not of the rest */
+    snprintf(command, sizeof command, "grep -q '\"seen_device\"\\|\"resident' '%s'/*/*/*-2.json", results);
+    cr_assert_eq(system(command), 0, "no memory is recorded");
     /* one that fails leaves what was there, and nothing of its own */
     cr_assert_eq(run("record --device null:0 --size 32 --width 2 --only no-such-case --results %s/results"), 2, "%s", complaint);
     cr_assert_eq(files_below(results), 2);
