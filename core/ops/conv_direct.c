@@ -217,7 +217,8 @@ static cdu_status append_partial(cdu_lowering *l, const cdu_node *node, const cd
         cdu_draft_groups(&draft, b->out_blocks, b->in_blocks, slots, 1, 1, 1);
     } else {
         cdu_draft_define(&draft, "LANES", used_lanes(x, b));
-        cdu_draft_define(&draft, "AT_ONCE", device->kind == CDU_CPU ? 1 : cdu_conv_few_registers(device) ? 2 : 4);
+        uint32_t few = g->window.side > 2 ? 1 : 2; /* of 3x3 taps the sums alone take 48 registers */
+        cdu_draft_define(&draft, "AT_ONCE", device->kind == CDU_CPU ? 1 : cdu_conv_few_registers(device) ? few : 4);
         cdu_draft_groups(&draft, cdu_ceil_div(b->out_blocks, c->across), cdu_ceil_div(b->in_blocks * g->window.side, c->down), slots, c->across,
                          c->down, c->deep);
     }
