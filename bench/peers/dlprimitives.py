@@ -12,7 +12,7 @@ import peer
 
 def main():
     parser = peer.parser(__doc__, ["step", "infer"], ["default"])
-    parser.add_argument("--device", default="ocl:0", help="as the backend calls it")
+    parser.add_argument("--device", help="as the backend calls it: ocl:0, or privateuseone:0 with PyTorch 1.13, unless given")
     a = parser.parse_args()
     try:
         import torch
@@ -21,6 +21,7 @@ def main():
         peer.missing("dlprimitives", "it is in no package registry: build its backend for PyTorch (artyom-beilis/pytorch_dlprim) from source and put "
                      "pytorch_ocl into PYTHONPATH", why)
     import torch.nn.functional as F
+    a.device = a.device or ("privateuseone:0" if torch.__version__.startswith("1.") else "ocl:0")
     sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "tests", "parity"))
     from network import Network
     net = Network(dict(kind="cdunet", width=a.width, depth=5, order="bn-relu", cd_order="bn-relu")).to(a.device)
