@@ -14,6 +14,8 @@ def main():
     parser = peer.parser(__doc__, ["step", "infer"], ["default"])
     parser.add_argument("--device", help="as the backend calls it: ocl:0, or privateuseone:0 with PyTorch 1.13, unless given")
     a = parser.parse_args()
+    sys.stdout = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # the backend tells its device on standard output, which is the protocol's
     try:
         import torch
         import pytorch_ocl  # noqa: F401: brings the devices
