@@ -43,7 +43,7 @@ endif()
 # what the backends do for cards and for NVIDIA's OpenCL alone, on the drivers at hand
 if(TARGET test_ops)
   cdunet_add_test(drivers.as-nvidia COMMAND test_ops --jobs 1 --filter "network/gradients*"
-    ENVIRONMENT "CDUNET_DEBUG=offsets,twins;CDUNET_VECTOR_WIDTH=4")
+    ENVIRONMENT "CDUNET_DEBUG=offsets,twins;CDUNET_VECTOR_WIDTH=4;CDUNET_TEST_AS_CARD=NVIDIA")
 endif()
 if(CDUNET_OPENCL AND PYTHON)
   cdunet_add_test(drivers.tuner COMMAND bash ${HOUSE}/tuner.sh $<TARGET_FILE:cdunet-bench> ${CMAKE_SOURCE_DIR}/shaders ${CMAKE_BINARY_DIR}/tuner

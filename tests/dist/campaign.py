@@ -163,8 +163,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     for name in ("mpiexec", "cdunet", "leave"):
         parser.add_argument(name)
-    parser.add_argument("--deaths", type=int, default=6)
-    parser.add_argument("--stalls", type=int, default=2)
+    parser.add_argument("--deaths", type=int, default=4)
+    parser.add_argument("--stalls", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
     a = parser.parse_args()
     a.expected = {}

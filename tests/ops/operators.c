@@ -1,5 +1,5 @@
 /* operators.c: every row of the operator table on every device present. CDUNET_TEST_DEVICE=opencl:0 takes one device only,
- * CDUNET_TEST_ROW=text the rows whose names hold the text. What compiles many kernels takes some of its cases where CDUNET_TEST_ALL is
+ * CDUNET_TEST_ROW=text the rows whose names hold the text, CDUNET_TEST_AS_CARD=NVIDIA what operators choose for that vendor's cards. What compiles many kernels takes some of its cases where CDUNET_TEST_ALL is
  * not set: most of the time here goes into compilers. */
 #include <criterion/criterion.h>
 #include <math.h>
