@@ -70,7 +70,7 @@ static cdu_status start_peer(comparison *c, bool training, member *m, bench_repo
 static cdu_status open_members(comparison *c, bool training, bench_report *report, cdu_error *error)
 {
     const bench_settings *s = c->settings;
-    bench_network_settings settings = {training, s->exact, (uint32_t)s->size, (uint32_t)s->batch, (uint32_t)s->width, 1};
+    bench_network_settings settings = bench_network_of(s, training);
     for (c->count = 0; c->count < 2; c->count++) {
         member *m = &c->members[c->count];
         *m = (member){.gpu = &c->gpu[c->count]};

@@ -29,7 +29,7 @@ static cdu_status measure_here(const bench_settings *s, bench_report *report, cd
 {
     cdu_gpu gpu;
     bench_network network;
-    bench_network_settings settings = {true, s->exact, (uint32_t)s->size, (uint32_t)s->batch, (uint32_t)s->width, 1};
+    bench_network_settings settings = bench_network_of(s, true);
     double began = cdu_seconds(), step = 0;
     CDU_TRY(cdu_gpu_open(s->device, false, false, &gpu, error));
     double opened = cdu_seconds();

@@ -20,7 +20,7 @@ static const bench_column columns[] = {
 
 static cdu_status measure_here(const bench_settings *s, bool training, const cdu_gpu *gpu, json_t *rows, cdu_error *error)
 {
-    bench_network_settings settings = {training, s->exact, (uint32_t)s->size, (uint32_t)s->batch, (uint32_t)s->width, 1};
+    bench_network_settings settings = bench_network_of(s, training);
     bench_network network = {0};
     bench_footprint footprint;
     double seconds;

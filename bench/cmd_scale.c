@@ -150,7 +150,8 @@ static cdu_status open_sleeping(scale *s, cdu_error *error)
 static cdu_status open_real(scale *s, cdu_error *error)
 {
     const bench_settings *o = s->settings;
-    bench_network_settings network = {true, o->exact, (uint32_t)o->size, (uint32_t)o->batch, (uint32_t)o->width, s->ranks.size};
+    bench_network_settings network = bench_network_of(o, true);
+    network.ranks = s->ranks.size;
     char name[256];
     cdu_team team;
     cdu_team_begin(&team, &s->ranks);

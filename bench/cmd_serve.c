@@ -31,7 +31,7 @@ typedef struct {
 static cdu_status open_network(server *s, bool training, cdu_error *error)
 {
     const bench_settings *o = s->settings;
-    bench_network_settings settings = {training, o->exact, (uint32_t)o->size, (uint32_t)o->batch, (uint32_t)o->width, 1};
+    bench_network_settings settings = bench_network_of(o, training);
     CDU_TRY(bench_network_open(&s->gpu, &settings, &s->network, error));
     s->gflop = cdu_program_report(s->network.program).flops * 1e-9;
     return CDU_OK;

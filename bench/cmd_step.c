@@ -85,7 +85,7 @@ static cdu_status add_groups(const measuring *m, bench_report *report, double de
 static cdu_status measure_network(measuring *m, bench_report *report, cdu_error *error)
 {
     const bench_settings *s = m->settings;
-    bench_network_settings network = {m->training, s->exact, (uint32_t)s->size, (uint32_t)s->batch, (uint32_t)s->width, 1};
+    bench_network_settings network = bench_network_of(s, m->training);
     CDU_TRY(bench_limits_open(m->gpu, &m->limits, error));
     CDU_TRY(bench_footprint_open(m->gpu, &network, &m->network, &m->footprint, error));
     CDU_TRY(bench_profile_begin(&m->profile, m->network.program, (uint32_t)s->repeats, error));
@@ -100,7 +100,7 @@ static cdu_status measure_network(measuring *m, bench_report *report, cdu_error 
 static cdu_status run_untimed(measuring *m, const cdu_gpu *gpu, cdu_error *error)
 {
     const bench_settings *s = m->settings;
-    bench_network_settings settings = {m->training, s->exact, (uint32_t)s->size, (uint32_t)s->batch, (uint32_t)s->width, 1};
+    bench_network_settings settings = bench_network_of(s, m->training);
     bench_network network;
     CDU_TRY(bench_network_open(gpu, &settings, &network, error));
     double ignored;
@@ -115,7 +115,7 @@ static cdu_status measure_untimed(measuring *m, cdu_error *error)
 {
     cdu_gpu gpu;
     CDU_TRY(cdu_gpu_open(m->settings->device, false, true, &gpu, error));
-    cdu_status status = gpu.info.kind == CDU_CPU ? CDU_OK : run_untimed(m, &gpu, error);
+    cdu_status status = run_untimed(m, &gpu, error);
     cdu_gpu_close(&gpu);
     return status;
 }
@@ -124,9 +124,9 @@ static cdu_status measure(const bench_settings *s, bool training, bench_report *
 {
     cdu_gpu gpu;
     measuring m = {.settings = s, .training = training, .gpu = &gpu};
-    CDU_TRY(measure_untimed(&m, error));
     CDU_TRY(cdu_gpu_open(s->device, true, true, &gpu, error));
-    cdu_status status = bench_report_device(report, &gpu, error);
+    cdu_status status = gpu.info.kind == CDU_CPU ? CDU_OK : measure_untimed(&m, error);
+    if (status == CDU_OK) status = bench_report_device(report, &gpu, error);
     if (status == CDU_OK) status = measure_network(&m, report, error);
     bench_profile_end(&m.profile);
     bench_network_close(&m.network);

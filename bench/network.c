@@ -45,6 +45,11 @@ static cdu_status open_inference(const cdu_gpu *gpu, const bench_network_setting
     return fill_tiles(n->program, values.tile, s, model->classes, error);
 }
 
+bench_network_settings bench_network_of(const bench_settings *s, bool training)
+{
+    return (bench_network_settings){training, s->exact, (uint32_t)s->size, (uint32_t)s->batch, (uint32_t)s->width, 1};
+}
+
 cdu_status bench_network_open(const cdu_gpu *gpu, const bench_network_settings *s, bench_network *n, cdu_error *error)
 {
     cdu_model_settings model = cdu_model_defaults();

@@ -53,9 +53,9 @@ typedef float4 f4;
 /* buffers: scalar, vector (index in vectors), scalar of a vector buffer (index in scalars), unsigned */
 #define LD(b, i) (FROM(b)[i])
 #define ST(b, i, x) (FROM(b)[i] = (x))
-/* Vectors lie at multiples of their size. vload does not know, and GPUs' compilers make four loads of it; CPUs' do not care, and Intel's
- * GPUs' (which alone pin fewer than 32 items) makes one of either, but keeps in memory the arrays that aligned ones go to. */
-#if VW == 4 && (!PINNED || PINNED >= 32)
+/* Vectors lie at multiples of their size. vload does not know, and GPUs' compilers make four loads of it. ALIGNED is the backend's: not for CPUs', which do not
+ * care, nor for Intel's GPUs', which makes one of either, but keeps in memory the arrays that aligned ones go to. */
+#if VW == 4 && ALIGNED
 #define LOAD_OF(space)                                                                                                             \
     static inline vf __attribute__((overloadable)) load_(const space float *from, size_t i) { return ((const space vf *)from)[i]; }
 #define STORE_OF(space)                                                                                                            \

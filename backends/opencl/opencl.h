@@ -35,6 +35,7 @@ struct cdu_device {
     bool timed;
     bool oclgrind;                              /* its compiler takes one kernel at a time */
     bool offsets;                               /* kernels get whole buffers and where their part begins: list.c */
+    bool aligned;                               /* vectors are loaded as such: shaders/prelude.opencl.h */
     bool pocl;                                  /* keeps compiled kernels itself, and sleeps where it is waited for */
     char options[128], platform[192];           /* platform: name and version, for the cache's key */
     cdu_memory_usage usage;

@@ -98,14 +98,19 @@ static cdu_status record_kernel(cdu_list *list, VkCommandBuffer commands, const 
     return CDU_OK;
 }
 
-/* Copies read what the host sees, and may have written there, but for what the segment's own steps wrote to a twin. */
-static VkBuffer source_of(const cdu_step *steps, uint32_t first, uint32_t at)
+/* What steps [first, end) write of a buffer, from the first byte to the last; false where they write nothing. */
+static bool written(const cdu_step *steps, uint32_t first, uint32_t end, const cdu_buffer *buffer, VkBufferCopy *region)
 {
-    const cdu_buffer *from = steps[at].bind[0].buffer;
-    for (uint32_t i = first; i < at; i++)
-        for (uint32_t b = 0; b < steps[i].bindings; b++)
-            if (steps[i].bind[b].buffer == from && steps[i].bind[b].access & CDU_WRITE) return cdu_vulkan_seen_by_steps(from);
-    return from->handle;
+    uint64_t from = UINT64_MAX, to = 0;
+    for (uint32_t i = first; i < end; i++)
+        for (uint32_t b = 0; b < steps[i].bindings; b++) {
+            const cdu_binding *bind = &steps[i].bind[b];
+            if (bind->buffer != buffer || !(bind->access & CDU_WRITE)) continue;
+            if (bind->offset < from) from = bind->offset;
+            if (bind->offset + bind->bytes > to) to = bind->offset + bind->bytes;
+        }
+    if (to) *region = (VkBufferCopy){from, from, to - from};
+    return to > 0;
 }
 
 static cdu_status record_transfer(cdu_list *list, VkCommandBuffer commands, const cdu_step *steps, uint32_t first, uint32_t at,
@@ -113,6 +118,7 @@ static cdu_status record_transfer(cdu_list *list, VkCommandBuffer commands, cons
 {
     const cdu_device *device = list->device;
     const cdu_step *step = &steps[at];
+    VkBufferCopy ignored;
     uint32_t wanted = step->kind == CDU_STEP_COPY ? 2 : 1;
     if (step->bindings != wanted)
         return cdu_fail(error, CDU_FAILED, "step %s: %u buffers where %u are needed", label, step->bindings, wanted);
@@ -126,7 +132,10 @@ static cdu_status record_transfer(cdu_list *list, VkCommandBuffer commands, cons
         return cdu_fail(error, CDU_FAILED, "step %s: %llu bytes are copied to %llu", label, (unsigned long long)from->bytes,
                         (unsigned long long)to->bytes);
     VkBufferCopy region = {from->offset, to->offset, to->bytes};
-    device->vk.vkCmdCopyBuffer(commands, source_of(steps, first, at), cdu_vulkan_seen_by_steps(to->buffer), 1, &region);
+    /* copies read what the host sees, and may have written there, but for what the segment's own steps wrote to a twin */
+    bool own = written(steps, first, at, from->buffer, &ignored);
+    device->vk.vkCmdCopyBuffer(commands, own ? cdu_vulkan_seen_by_steps(from->buffer) : from->buffer->handle,
+                               cdu_vulkan_seen_by_steps(to->buffer), 1, &region);
     return CDU_OK;
 }
 
@@ -144,25 +153,16 @@ static cdu_status record_patch(cdu_list *list, cdu_error *error)
     return CDU_OK; /* the segment behind it begins with a barrier */
 }
 
-/* What the segment's steps wrote to a twin, all that lies between its first and last byte, goes to where the host reads it. */
+/* What the segment's steps wrote to a twin goes to where the host reads it. */
 static void record_read_back(const cdu_list *list, VkCommandBuffer commands, const cdu_step *steps, uint32_t segment)
 {
-    for (uint32_t i = list->first[segment]; i < list->first[segment + 1]; i++)
+    uint32_t first = list->first[segment], end = list->first[segment + 1];
+    for (uint32_t i = first; i < end; i++)
         for (uint32_t b = 0; b < steps[i].bindings; b++) {
             const cdu_buffer *buffer = steps[i].bind[b].buffer;
-            if (!buffer->twin || !(steps[i].bind[b].access & CDU_WRITE)) continue;
-            bool done = false;
-            uint64_t begin = UINT64_MAX, end = 0;
-            for (uint32_t j = list->first[segment]; j < list->first[segment + 1]; j++)
-                for (uint32_t c = 0; c < steps[j].bindings; c++) {
-                    const cdu_binding *other = &steps[j].bind[c];
-                    if (other->buffer != buffer || !(other->access & CDU_WRITE)) continue;
-                    done = done || j < i || (j == i && c < b);
-                    if (other->offset < begin) begin = other->offset;
-                    if (other->offset + other->bytes > end) end = other->offset + other->bytes;
-                }
-            VkBufferCopy region = {begin, begin, end - begin};
-            if (!done) list->device->vk.vkCmdCopyBuffer(commands, buffer->twin->handle, buffer->handle, 1, &region);
+            VkBufferCopy region;
+            if (!buffer->twin || written(steps, first, i, buffer, &region) || !written(steps, i, end, buffer, &region)) continue;
+            list->device->vk.vkCmdCopyBuffer(commands, buffer->twin->handle, buffer->handle, 1, &region);
         }
 }
 

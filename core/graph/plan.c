@@ -266,8 +266,8 @@ cdu_status cdu_plan_create(const cdu_graph *graph, const cdu_device_info *device
         without.keep = false;
         return cdu_plan_create(graph, device, &without, out, error);
     }
-    if (status == CDU_OK) status = order_steps(plan, error);
-    else return status;
+    CDU_TRY(status);
+    status = order_steps(plan, error);
     if (status == CDU_OK) status = derive_barriers(plan, error);
     if (status != CDU_OK) {
         cdu_plan_destroy(plan);

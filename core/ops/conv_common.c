@@ -20,6 +20,13 @@ bool cdu_conv_many_registers(const cdu_device_info *device)
     return strstr(device->vendor, "NVIDIA") != NULL;
 }
 
+uint64_t cdu_conv_slots(uint64_t wanted, uint64_t most, uint64_t bytes, uint64_t slot_floats)
+{
+    uint64_t fit = bytes / (slot_floats * 4), slots = wanted < most ? wanted : most;
+    if (slots > fit) slots = fit;
+    return slots ? slots : 1;
+}
+
 uint32_t cdu_conv_vector_of(const cdu_layout *layout, uint32_t limit)
 {
     uint32_t width = limit;

@@ -51,6 +51,10 @@ bool cdu_conv_large_caches(const cdu_device_info *);
 /* NVIDIA's have 255 an item, and still enough items at once. */
 bool cdu_conv_many_registers(const cdu_device_info *);
 
+/* Slots of a split sum: as many as are wanted, but no more than `most` and than fit into `bytes`; at least one. */
+uint64_t cdu_conv_slots(uint64_t wanted, uint64_t most, uint64_t bytes, uint64_t slot_floats);
+enum { CDU_CONV_SLOT_BYTES = 64 << 20 };    /* of all partial sums of a gradient, if it can be */
+
 /* Lanes of x in in_blocks blocks of ib, of y (or d) in out_blocks blocks of nv vectors of vw. */
 typedef struct { uint32_t ib, in_blocks, vw, nv, out_blocks; } cdu_conv_blocks;
 /* Weights as kernels read them (conv.k, conv_pack): steps from block to block and from tap to tap, floats of all; with parities a tap is

@@ -8,8 +8,7 @@
 enum {
     LOCAL_BUDGET = 128 << 10,       /* bytes of a CPU's tile: half of a small level-2 cache */
     RUN = 128,                      /* pixels after which a sum starts anew */
-    SEGMENT = 16,                   /* of them, side by side, go to one item */
-    SLOT_BYTES = 64 << 20           /* of all partial sums of a gradient, if it can be */
+    SEGMENT = 16                    /* of them, side by side, go to one item */
 };
 
 static cdu_conv_blocks choose_blocks(const cdu_device_info *device, const cdu_layout *x, const cdu_layout *y, bool single)
@@ -164,12 +163,9 @@ static uint32_t row_products(const cdu_device_info *device, const cdu_conv_windo
 static void choose_slots(cutting *c, const cdu_layout *d, uint64_t slot_floats, uint64_t wanted, uint64_t at_once, uint32_t most)
 {
     uint64_t tiles = (uint64_t)d->shape.n * c->tiles_x * c->tiles_y;
-    uint64_t slots = (wanted + at_once - 1) / at_once, fit = SLOT_BYTES / (slot_floats * 4);
-    if (slots > 1024) slots = 1024;
-    if (slots > fit) slots = fit;
-    if (!slots) slots = 1;
+    uint64_t slots = cdu_conv_slots((wanted + at_once - 1) / at_once, 1024, CDU_CONV_SLOT_BYTES, slot_floats);
     uint64_t each = (tiles + slots - 1) / slots;
-    if (each > most && fit > tiles / most) each = most;
+    if (each > most && CDU_CONV_SLOT_BYTES / (slot_floats * 4) > tiles / most) each = most;
     c->tiles_a_slot = (uint32_t)each;
 }
 

@@ -12,7 +12,6 @@ enum {
     FEW_ITEMS = 32 << 10,           /* fewer are too few for a large GPU: smaller register tiles */
     RUN = 128,                      /* pixels after which a sum of a weight gradient starts anew */
     WANTED_GROUPS = 512,            /* of a weight gradient, all slots together */
-    SLOT_BYTES = 64 << 20,          /* of all partial sums of a gradient, if it can be */
     FETCH = 10, FETCH_GRADIENT = 2  /* vectors that an item has under way on their way to local memory: as registers allow on RDNA3 */
 };
 enum { ROWS, VECTORS, COLUMNS, CHUNK }; /* settings; of a gradient: rows and columns of a tile, CHUNK vectors of input lanes */
@@ -125,10 +124,9 @@ static cutting choose_cutting(const cdu_conv_problem *p, const cdu_choice *choic
     c.tiles_x = cdu_ceil_div(p->w, c.tw);
     c.tiles_y = cdu_ceil_div(p->h, c.th);
     c.slot_floats = (weights + bias + 15) / 16 * 16;
-    uint64_t tiles = (uint64_t)p->n * c.tiles_x * c.tiles_y, fit = SLOT_BYTES / (c.slot_floats * 4);
-    uint64_t slots = cdu_ceil_div(p->side > 2 ? WANTED_GROUPS : 2 * WANTED_GROUPS, cdu_ceil_div(out_blocks, c.across) * cdu_ceil_div(in_blocks, c.ins));
-    if (slots > fit) slots = fit;
-    if (!slots) slots = 1;
+    uint64_t tiles = (uint64_t)p->n * c.tiles_x * c.tiles_y;
+    uint32_t wanted = cdu_ceil_div(p->side > 2 ? WANTED_GROUPS : 2 * WANTED_GROUPS, cdu_ceil_div(out_blocks, c.across) * cdu_ceil_div(in_blocks, c.ins));
+    uint64_t slots = cdu_conv_slots(wanted, wanted, CDU_CONV_SLOT_BYTES, c.slot_floats);
     c.tiles_a_slot = (uint32_t)((tiles + slots - 1) / slots);
     return c;
 }

@@ -18,8 +18,7 @@ enum {
     LEAST_PART = 64,                /* input lanes of a part of a sum */
     LEAST_LOCAL = 256,              /* output lanes from which the product in local memory is faster (H100: 0.8 of the time; 1.1 to 1.3 below) */
     LANES_AT_ONCE = 8,              /* of which a group has weights in local memory */
-    SLOT_BYTES = 64 << 20,          /* of all its partial sums */
-    LOCAL_BUDGET = 24 << 10,        /* bytes of a group of it */
+    LOCAL_BUDGET = 24 << 10,        /* bytes of a group of a product in local memory */
     AT_ONCE = 4,                    /* tiles of d that an item transforms, one after another, */
     ENOUGH_ITEMS = 64 << 10         /* where that leaves so many items */
 };
@@ -42,6 +41,15 @@ static uint64_t chunk_bytes(const cdu_device_info *device, const cdu_choice *cho
 static uint32_t tiles_of(const cdu_conv_problem *p)
 {
     return cdu_ceil_div(p->w, 4) * cdu_ceil_div(p->h, 4);
+}
+
+/* Chunks of like size; 0 where not even one tile fits. */
+static uint64_t tiles_a_chunk(const cdu_device_info *device, const cdu_conv_problem *p, const cdu_choice *choice)
+{
+    uint64_t tiles = (uint64_t)p->n * tiles_of(p), fit = chunk_bytes(device, choice) / (4ull * PLACES * cdu_larger(p->in_lanes, p->out_lanes));
+    if (!fit || fit >= tiles) return fit ? tiles : 0;
+    uint64_t chunks = (tiles + fit - 1) / fit;
+    return (tiles + chunks - 1) / chunks;
 }
 
 /* One size of subgroup, so that a group of that many items is one. */
@@ -94,9 +102,7 @@ static shape_of_work choose(const cdu_device_info *device, const cdu_conv_proble
     }
     if (choice->setting[TILES]) s.np = choice->setting[TILES];
     while (s.form != LOCAL && s.np > 1 && (uint64_t)s.items * s.np / 2 >= tiles) s.np /= 2;
-    uint64_t slots = chunk_bytes(device, choice) / (4ull * PLACES * cdu_larger(p->in_lanes, p->out_lanes));
-    if (slots > tiles) slots = tiles;
-    if (slots) slots = (tiles + (tiles + slots - 1) / slots - 1) / ((tiles + slots - 1) / slots);   /* chunks of like size */
+    uint64_t slots = tiles_a_chunk(device, p, choice);
     s.slots = (uint32_t)(slots > 1u << 16 ? 1u << 16 : slots);
     if (s.form == LOCAL && s.slots) choose_local(&s, device, p);
     return s;
@@ -291,9 +297,7 @@ static gradient_work choose_gradient(const cdu_device_info *device, const cdu_co
     while (g.gy < 8 && g.gy * g.ni < in) g.gy *= 2;
     g.in_groups = cdu_ceil_div(in, g.gy * g.ni);
     g.out_groups = cdu_ceil_div(out, g.gx * g.no);
-    uint64_t tiles = (uint64_t)p->n * tiles_of(p), room = chunk_bytes(device, choice) / (4ull * PLACES * cdu_larger(p->in_lanes, p->out_lanes));
-    if (room > tiles) room = tiles;
-    if (room) room = (tiles + (tiles + room - 1) / room - 1) / ((tiles + room - 1) / room);     /* chunks of like size */
+    uint64_t tiles = (uint64_t)p->n * tiles_of(p), room = tiles_a_chunk(device, p, choice);
     if (room > 1u << 20) room = 1u << 20;
     if (room >= 8 && room < tiles) room = room / 8 * 8;     /* whole lines of a cache */
     g.room = (uint32_t)room;
@@ -307,11 +311,9 @@ static gradient_work choose_gradient(const cdu_device_info *device, const cdu_co
         g.gz /= 2;
         break;
     }
-    uint64_t fit = cdu_smaller(SLOT_BYTES, (uint32_t)(device->largest_binding > UINT32_MAX ? UINT32_MAX : device->largest_binding)) / (4 * g.slot_floats);
-    uint64_t slots = (uint64_t)cdu_ceil_div(processor ? 1 : WANTED_GROUPS, PLACES * g.in_groups * g.out_groups) * g.gz;
-    if (slots > most_slots) slots = most_slots;
-    if (slots > fit) slots = fit;
-    if (!slots) slots = 1;
+    uint64_t bytes = device->largest_binding < CDU_CONV_SLOT_BYTES ? device->largest_binding : CDU_CONV_SLOT_BYTES;
+    uint64_t wanted = (uint64_t)cdu_ceil_div(processor ? 1 : WANTED_GROUPS, PLACES * g.in_groups * g.out_groups) * g.gz;
+    uint64_t slots = cdu_conv_slots(wanted, most_slots, bytes, g.slot_floats);
     g.slot_tiles = cdu_smaller(cdu_ceil_div(cdu_ceil_div(g.room, (uint32_t)slots), g.kt) * g.kt, RUN);
     g.slots = cdu_smaller(cdu_ceil_div(g.room, g.slot_tiles), (uint32_t)slots);
     return g;

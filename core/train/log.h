@@ -13,8 +13,7 @@ typedef struct cdu_train_log cdu_train_log;
 cdu_status cdu_train_log_open(const char *folder, const cdu_study *study, bool resume, uint64_t step, bool validated, bool several,
                               cdu_train_log **out, cdu_error *error);
 void cdu_train_log_close(cdu_train_log *log);
-/* CDU_CANNOT_WRITE with a full disk. */
-/* behind: a rank, or -1 for none. */
+/* behind: a rank, or -1 for none. CDU_CANNOT_WRITE with a full disk. */
 cdu_status cdu_train_log_step(cdu_train_log *log, uint64_t step, uint64_t epoch, double loss, double rate, double seconds,
                               double waits, double network, double slowest, int behind, cdu_error *error);
 cdu_status cdu_train_log_validation(cdu_train_log *log, uint64_t step, uint64_t epoch, const cdu_confusion *confusion,

@@ -129,8 +129,8 @@ static cdu_status write_all(const char *folder, cdu_error *error)
         const char *text = NULL;
         char path[CDU_PATH_LIMIT], defines[CDU_DEFINES_LIMIT + 16], *whole = NULL;
         CDU_TRY(text_of(&kernels[i], &text, error));
-        bool pinned = kernels[i].subgroup && strstr(vendor, "Intel");
-        snprintf(defines, sizeof defines, pinned ? "%s PINNED=%u" : "%s", kernels[i].defines, kernels[i].subgroup);
+        bool intel = strstr(vendor, "Intel"), pinned = intel && kernels[i].subgroup;
+        snprintf(defines, sizeof defines, pinned ? "%s PINNED=%u" : intel ? "%s" : "%s ALIGNED=1", kernels[i].defines, kernels[i].subgroup);
         CDU_TRY(cdu_source_assemble("", "prelude.opencl.h", defines, kernels[i].kernel, text, &whole, error));
         snprintf(path, sizeof path, "%s/%03zu-%s.cl", folder, i, kernels[i].kernel);
         cdu_status status = cdu_file_write(path, whole, strlen(whole), error);
