@@ -41,9 +41,10 @@ struct cdu_compilers {
 
 static cdu_cache_key key_of(const cdu_device_info *device, const cdu_compile_request *r)
 {
-    const char *text = "", *cache = getenv("POCL_CACHE_DIR");
+    const char *text = "", *prelude = "", *cache = getenv("POCL_CACHE_DIR");
     cdu_shader_text(r->source, &text, NULL);
-    const char *parts[] = {text, r->kernel, r->defines, device->name, device->driver, cache ? cache : ""};
+    cdu_shader_text("prelude.opencl.h", &prelude, NULL);
+    const char *parts[] = {prelude, text, r->kernel, r->defines, device->name, device->driver, cache ? cache : ""};
     return cdu_cache_key_of(parts, sizeof parts / sizeof *parts);
 }
 

@@ -4,6 +4,53 @@
 #ifndef VW
 #define VW 4
 #endif
+/* DECLARED: what the dialect needs of OpenCL's built-in functions, with the attributes that Clang's header of all of them gives, where the backend keeps a
+ * compiler from reading that (backends/opencl/kernel.c). */
+#if DECLARED
+#define PURE __attribute__((overloadable, const))
+#define READS __attribute__((overloadable, pure))
+#define STORES __attribute__((overloadable))
+#define DECLARE_WHOLE(T) \
+    T PURE max(T, T);    \
+    T PURE min(T, T);    \
+    T PURE clamp(T, T, T);
+#define DECLARE_WIDTH(f, i, u) \
+    f PURE fma(f, f, f);       \
+    f PURE fabs(f);            \
+    f PURE floor(f);           \
+    f PURE rsqrt(f);           \
+    f PURE exp(f);             \
+    f PURE log(f);             \
+    f PURE fmax(f, f);         \
+    f PURE mix(f, f, f);       \
+    f PURE select(f, f, i);    \
+    i PURE select(i, i, i);    \
+    u PURE abs(i);             \
+    DECLARE_WHOLE(f)           \
+    DECLARE_WHOLE(i)           \
+    DECLARE_WHOLE(u)
+#define DECLARE_SPACE(n, space)                                \
+    float##n READS vload##n(size_t, const space float *);      \
+    void STORES vstore##n(float##n, size_t, space float *);
+#define DECLARE_VECTORS(n)                          \
+    DECLARE_WIDTH(float##n, int##n, uint##n)        \
+    DECLARE_SPACE(n, __global)                      \
+    DECLARE_SPACE(n, __local)                       \
+    DECLARE_SPACE(n, __private)                     \
+    float##n PURE convert_float##n(int##n);         \
+    int##n PURE convert_int##n(float##n);
+DECLARE_WIDTH(float, int, uint)
+DECLARE_VECTORS(4)
+DECLARE_VECTORS(8)
+DECLARE_VECTORS(16)
+uint PURE mul_hi(uint, uint);
+size_t PURE get_global_id(uint);
+size_t PURE get_local_id(uint);
+size_t PURE get_group_id(uint);
+size_t PURE get_num_groups(uint);
+void __attribute__((overloadable, convergent)) barrier(cl_mem_fence_flags);
+void STORES mem_fence(cl_mem_fence_flags);
+#endif
 #define JOIN_(a, b) a##b
 #define JOIN(a, b) JOIN_(a, b)
 typedef JOIN(float, VW) vf;

@@ -1,5 +1,6 @@
 /* devices.c: the contract of backends/backend.h, the same tests on every driver present. */
 #include <criterion/criterion.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -401,6 +402,28 @@ static void bad_kernels(const cdu_gpu *gpu)
     char huge[64];
     snprintf(huge, sizeof huge, "GX=%u GY=2 GZ=1", gpu->info.group_items);
     cr_assert_neq(b->kernel_create(gpu->device, affine_source, "affine", huge, 2, 3, 0, &none, NULL, &error), CDU_OK);
+}
+
+/* sinh is none of the functions that the prelude declares to PoCL's compiler. */
+static void other_functions(const cdu_gpu *gpu)
+{
+    static const char source[] = "#ifdef KERNEL_curve\nPARAMS(P)\n    uint count;\nPARAMS_END(P)\nKERNEL(curve)\n    OUT(0, y)\n"
+                                 "BEGIN(P, NO_SHARED)\n    uint i = GID(0);\n    if (i < p.count) ST(y, i, sinh(to_f(i)));\nEND\n#endif\n";
+    cdu_kernel *k = kernel(gpu, source, "curve", "GX=4 GY=1 GZ=1", 1, 1);
+    cdu_buffer *y = make(gpu, 4 * sizeof(float), CDU_MEM_READBACK);
+    cdu_step step = {.kind = CDU_STEP_KERNEL, .kernel = k, .bindings = 1, .params = 1, .param = {4}, .groups = {1, 1, 1}, .label = "curve"};
+    float seen[4];
+    step.bind[0] = part(y, 0, sizeof seen, CDU_WRITE);
+    run_steps(gpu, &step, 1);
+    get(gpu, y, seen, sizeof seen);
+    for (int i = 0; i < 4; i++) cr_assert_float_eq(seen[i], sinh(i), 1e-3, "%s: sinh(%d) is %g", gpu->id, i, seen[i]);
+    gpu->backend->buffer_destroy(y);
+    gpu->backend->kernel_destroy(k);
+}
+
+Test(backends, kernels_may_use_built_in_functions_that_the_prelude_does_not_declare)
+{
+    each_device(false, other_functions);
 }
 
 /* y[i] = the size of the item's subgroup, i being its place in the group. */
