@@ -131,7 +131,7 @@ static cdu_status append_pack(const sum_steps *s, uint32_t first, uint32_t out_b
 {
     cdu_draft draft = cdu_draft_begin("conv_winograd.k", "winograd_pack", s->node, "pack");
     define_blocks(&draft, &s->b);
-    cdu_draft_define(&draft, "STREAM", 1);
+    if (out_blocks == s->b.out_blocks) cdu_draft_define(&draft, "STREAM", 1);
     cdu_draft_groups(&draft, out_blocks, s->b.in_blocks, 1, 1, 1, 1);
     cdu_conv_use_weights(&draft, s->sum, s->packed, &s->x, &s->y);
     CDU_CONV_WORDS(&draft, s->b.in_blocks, s->u_step, (uint32_t)s->bias_at, s->y.lanes, s->sum->window.rotated, first);
@@ -196,7 +196,8 @@ static chunking choose_chunking(const sum_steps *s, const cdu_choice *choice, ui
     chunking c = {0};
     uint32_t bytes = choice->setting[CHUNK] ? choice->setting[CHUNK] << 10 : CHUNK_BYTES, lanes = cdu_larger(s->x.lanes, s->y.lanes);
     c.slots = cdu_larger(bytes / (4 * PLACES * lanes) / b->np, 1) * b->np;
-    c.slots = cdu_smaller(c.slots, cdu_ceil_div(tiles, b->np) * b->np);
+    uint32_t all = cdu_ceil_div(tiles, b->np) * b->np;
+    if (c.slots > all || 4ull * PLACES * all * s->x.lanes <= 2 * (uint64_t)bytes) c.slots = all;
     c.v_step = padded(b->in_blocks * c.slots);
     uint32_t part = cdu_larger(bytes / (4 * PLACES * s->u_step * b->vw), 1);
     c.part_blocks = c.slots >= tiles ? cdu_smaller(part, b->out_blocks) : b->out_blocks;
@@ -330,28 +331,30 @@ typedef struct {
     cdu_tensor partial, v, dd;
 } gradient_steps;
 
-static void gradient_params(cdu_draft *draft, const gradient_steps *s, uint32_t tiles, uint32_t first_tile, uint32_t chunk, uint32_t first_slot)
+static void gradient_params(cdu_draft *draft, const gradient_steps *s, uint32_t tiles, uint32_t first_tile, uint32_t chunk, uint32_t first_slot,
+                            uint32_t first_block)
 {
     const blocks *b = &s->b;
     CDU_CONV_WORDS(draft, b->in_blocks, b->out_blocks, s->d.shape.h, s->d.shape.w, s->x.pitch / b->ib, s->x.offset / b->ib, s->d.pitch / b->vw,
            s->d.offset / b->vw, s->tiles_x, s->tiles_y, tiles, first_tile, chunk, s->slots, s->slot_tiles, first_slot, s->v_step, s->d_step,
-           s->p_step, (uint32_t)s->slot_size, (uint32_t)s->bias_at, s->d.lanes / b->vw, s->g->norm.row_lanes / b->ib);
+           s->p_step, (uint32_t)s->slot_size, (uint32_t)s->bias_at, s->d.lanes / b->vw, s->g->norm.row_lanes / b->ib, first_block);
 }
 
-static cdu_status append_unpack(const gradient_steps *s, uint32_t slots, uint32_t bias_rows, uint64_t bias_step, cdu_error *error)
+static cdu_status append_unpack(const gradient_steps *s, uint32_t slots, uint32_t bias_rows, uint64_t bias_step, uint32_t first_block, uint32_t in_blocks,
+                                cdu_error *error)
 {
     cdu_draft draft = cdu_draft_begin("conv_winograd.k", "winograd_unpack", s->node, "unpack");
     const cdu_conv_gradient *g = s->g;
     define_blocks(&draft, &s->b);
-    cdu_draft_groups(&draft, s->b.out_blocks, s->b.in_blocks, 1, 1, 1, 1);
+    cdu_draft_groups(&draft, s->b.out_blocks, in_blocks, 1, 1, 1, 1);
     cdu_draft_use(&draft, s->partial, CDU_READ, 0, 0);
-    cdu_draft_use(&draft, g->weight, g->add_weight ? CDU_READ | CDU_WRITE : CDU_WRITE, 0, 0);
-    cdu_draft_use(&draft, g->bias, g->add_bias ? CDU_READ | CDU_WRITE : CDU_WRITE, 0, 0);
+    cdu_draft_use(&draft, g->weight, g->add_weight || first_block ? CDU_READ | CDU_WRITE : CDU_WRITE, 0, 0);
+    cdu_draft_use(&draft, g->bias, g->add_bias || first_block ? CDU_READ | CDU_WRITE : CDU_WRITE, 0, 0);
     cdu_conv_channel_params(&draft, &s->x, g->window.in_step);
     cdu_conv_channel_params(&draft, &s->d, g->window.out_step);
     CDU_CONV_WORDS(&draft, s->b.in_blocks, s->b.out_blocks, s->p_step, slots, (uint32_t)s->slot_size, (uint32_t)s->bias_at, bias_rows,
-           (uint32_t)bias_step, g->add_weight, g->add_bias);
-    draft.bytes = 4.0 * s->x.lanes * s->d.lanes * ((double)PLACES * slots + 9);
+           (uint32_t)bias_step, g->add_weight, g->add_bias, first_block);
+    draft.bytes = 4.0 * in_blocks * s->b.ib * s->d.lanes * ((double)PLACES * slots + 9);
     return cdu_append(s->l, &draft, error);
 }
 
@@ -390,14 +393,14 @@ static cdu_status append_gradient_fused(gradient_steps *s, uint32_t tiles_at_onc
         cdu_draft_use(&draft, s->g->d, CDU_READ, n0, n1);
         cdu_draft_use(&draft, s->partial, first ? CDU_READ | CDU_WRITE : CDU_WRITE, 0, 0);
         cdu_conv_use_norm(&draft, &s->g->norm);
-        gradient_params(&draft, s, (n1 - n0) * an_image, 0, tiles_at_once, first);
+        gradient_params(&draft, s, (n1 - n0) * an_image, 0, tiles_at_once, first, 0);
         double pixels = (double)(n1 - n0) * s->d.shape.h * s->d.shape.w;
         draft.flops = gradient_flops(s, pixels);
         draft.bytes = 4.0 * pixels * (s->x.lanes + s->d.lanes) + 4.0 * count * (double)s->slot_size;
         CDU_TRY(cdu_append(s->l, &draft, error));
         first += count;
     }
-    return append_unpack(s, slots, slots, s->slot_size, error);
+    return append_unpack(s, slots, slots, s->slot_size, 0, b->in_blocks, error);
 }
 
 static cdu_status append_transforms(const gradient_steps *s, uint32_t n0, uint32_t n1, uint32_t first_tile, uint32_t chunk, uint32_t first_row,
@@ -421,20 +424,43 @@ static cdu_status append_transforms(const gradient_steps *s, uint32_t n0, uint32
     cdu_draft_use(&draft, s->g->d, CDU_READ, n0, n1);
     cdu_draft_use(&draft, s->dd, CDU_WRITE, 0, 0);
     cdu_draft_use(&draft, s->partial, first_tile || first_row ? CDU_READ | CDU_WRITE : CDU_WRITE, 0, 0);
-    gradient_params(&draft, s, tiles, first_tile, chunk, first_row);
+    gradient_params(&draft, s, tiles, first_tile, chunk, first_row, 0);
     draft.bytes = 4.0 * chunk * (16 + PLACES) * s->d.lanes;
     return cdu_append(s->l, &draft, error);
 }
 
+static cdu_status append_gradient_product(const gradient_steps *s, uint32_t tiles, uint32_t first_tile, uint32_t chunk, uint32_t first_row,
+                                          uint32_t first_block, uint32_t in_blocks, cdu_error *error)
+{
+    const blocks *b = &s->b;
+    cdu_draft draft = cdu_draft_begin("conv_winograd.k", "winograd_gradient_product", s->node, "weight gradient");
+    define_blocks(&draft, b);
+    cdu_draft_define(&draft, "R", s->r);
+    cdu_draft_define(&draft, "RUN", RUN);
+    cdu_draft_groups(&draft, b->out_blocks, in_blocks, PLACES, 1, 1, 1);
+    cdu_draft_use(&draft, s->v, CDU_READ, 0, 0);
+    cdu_draft_use(&draft, s->dd, CDU_READ, 0, 0);
+    cdu_draft_use(&draft, s->partial, CDU_READ | CDU_WRITE, 0, 0);
+    gradient_params(&draft, s, tiles, first_tile, chunk, first_row, first_block);
+    draft.flops = gradient_flops(s, 16.0 * chunk) * in_blocks / b->in_blocks;
+    draft.bytes = 4.0 * PLACES * ((double)chunk * (in_blocks * b->ib + s->d.lanes) + 2.0 * in_blocks * b->ib * s->d.lanes);
+    return cdu_append(s->l, &draft, error);
+}
+
+/* Chunks of tiles; where there is one chunk alone, the sums go by parts that stay in a cache. */
 static cdu_status append_gradient_separate(gradient_steps *s, const cdu_choice *choice, cdu_error *error)
 {
     const blocks *b = &s->b;
     cdu_tensor both[2] = {s->g->x, s->g->d};
-    uint32_t an_image = s->tiles_x * s->tiles_y, rows = 0, first_row = 0;
-    uint32_t bytes = choice->setting[CHUNK] ? choice->setting[CHUNK] << 10 : CHUNK_BYTES, lanes = cdu_larger(s->x.lanes, s->d.lanes);
-    uint32_t chunk = cdu_larger(bytes / (4 * PLACES * lanes) / 4, 1) * 4;     /* whole rows of bias sums */
-    local_or_none(s, cdu_smaller(chunk, cdu_ceil_div(s->d.shape.n * an_image, 4) * 4));
-    for (uint32_t n0 = 0, n1 = 0; cdu_next_range(s->l, both, 2, &n0, &n1);) rows += cdu_ceil_div((n1 - n0) * an_image, 4);
+    uint32_t an_image = s->tiles_x * s->tiles_y, rows = 0, first_row = 0, ranges = 0, all = cdu_ceil_div(s->d.shape.n * an_image, 4) * 4;
+    uint32_t bytes = choice->setting[CHUNK] ? choice->setting[CHUNK] << 10 : CHUNK_BYTES;
+    uint32_t chunk = cdu_larger(bytes / (4 * PLACES * cdu_larger(s->x.lanes, s->d.lanes)) / 4, 1) * 4;     /* whole rows of bias sums */
+    if (4ull * PLACES * all * (s->x.lanes + s->d.lanes) <= 2 * (uint64_t)bytes) chunk = all;
+    local_or_none(s, cdu_smaller(chunk, all));
+    for (uint32_t n0 = 0, n1 = 0; cdu_next_range(s->l, both, 2, &n0, &n1); ranges++) rows += cdu_ceil_div((n1 - n0) * an_image, 4);
+        uint32_t part = cdu_larger(bytes / (4 * PLACES * b->ib * b->out_blocks * b->nv * b->vw), 1);
+    if (s->slots < all || ranges > 1 || part > b->in_blocks) part = b->in_blocks;
+    s->p_step = padded(part * b->out_blocks * b->ib * b->nv);
     s->bias_at = (uint64_t)PLACES * s->p_step * b->vw;
     s->slot_size = s->bias_at + (uint64_t)rows * s->d.lanes;
     CDU_TRY(cdu_lower_scratch(s->l, "transformed input", (uint64_t)PLACES * s->v_step * b->ib, &s->v, error));
@@ -445,22 +471,15 @@ static cdu_status append_gradient_separate(gradient_steps *s, const cdu_choice *
         for (uint32_t first_tile = 0; first_tile < tiles; first_tile += s->slots) {
             uint32_t count = cdu_smaller(s->slots, tiles - first_tile);
             CDU_TRY(append_transforms(s, n0, n1, first_tile, count, first_row, error));
-            cdu_draft draft = cdu_draft_begin("conv_winograd.k", "winograd_gradient_product", s->node, "weight gradient");
-            define_blocks(&draft, b);
-            cdu_draft_define(&draft, "R", s->r);
-            cdu_draft_define(&draft, "RUN", RUN);
-            cdu_draft_groups(&draft, b->out_blocks, b->in_blocks, PLACES, 1, 1, 1);
-            cdu_draft_use(&draft, s->v, CDU_READ, 0, 0);
-            cdu_draft_use(&draft, s->dd, CDU_READ, 0, 0);
-            cdu_draft_use(&draft, s->partial, CDU_READ | CDU_WRITE, 0, 0);
-            gradient_params(&draft, s, tiles, first_tile, count, first_row);
-            draft.flops = gradient_flops(s, 16.0 * count);
-            draft.bytes = 4.0 * PLACES * ((double)count * (s->x.lanes + s->d.lanes) + 2.0 * s->x.lanes * s->d.lanes);
-            CDU_TRY(cdu_append(s->l, &draft, error));
+            for (uint32_t block = 0; block < b->in_blocks; block += part) {
+                uint32_t blocks_here = cdu_smaller(part, b->in_blocks - block);
+                CDU_TRY(append_gradient_product(s, tiles, first_tile, count, first_row, block, blocks_here, error));
+                if (part < b->in_blocks) CDU_TRY(append_unpack(s, 1, rows, s->d.lanes, block, blocks_here, error));
+            }
         }
         first_row += cdu_ceil_div(tiles, 4);
     }
-    return append_unpack(s, 1, rows, s->d.lanes, error);
+    return part < b->in_blocks ? CDU_OK : append_unpack(s, 1, rows, s->d.lanes, 0, b->in_blocks, error);
 }
 
 /* Tiles of which V and D fit into local memory; 0: too few. */
