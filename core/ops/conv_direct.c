@@ -7,6 +7,7 @@
 
 enum {
     LOCAL_BUDGET = 128 << 10,       /* bytes of a CPU's tile: half of a small level-2 cache */
+    OUT_BLOCKS = 8,                 /* of a group of a CPU's weight gradient; 3x3 taps are much to do for what is staged of x anyway */
     RUN = 128,                      /* pixels after which a sum starts anew */
     SEGMENT = 16                    /* of them, side by side, go to one item */
 };
@@ -169,6 +170,11 @@ static void choose_slots(cutting *c, const cdu_layout *d, uint64_t slot_floats, 
     c->tiles_a_slot = (uint32_t)each;
 }
 
+static uint32_t blocks_a_group(const cdu_conv_window *window)
+{
+    return window->side == 3 ? 1 : OUT_BLOCKS;
+}
+
 static cutting wide_cutting(const cdu_device_info *device, const cdu_conv_window *window, const cdu_conv_blocks *b, const cdu_layout *d,
                             uint64_t slot_floats)
 {
@@ -176,7 +182,7 @@ static cutting wide_cutting(const cdu_device_info *device, const cdu_conv_window
     c.th = cdu_smaller(d->shape.h, cdu_larger(RUN / c.tw, 1));
     c.tiles_x = cdu_ceil_div(d->shape.w, c.tw);
     c.tiles_y = cdu_ceil_div(d->shape.h, c.th);
-    choose_slots(&c, d, slot_floats, 64, (uint64_t)b->out_blocks * b->in_blocks, 256);
+    choose_slots(&c, d, slot_floats, 64, (uint64_t)cdu_ceil_div(b->out_blocks, blocks_a_group(window)) * b->in_blocks, 256);
     return c;
 }
 
@@ -210,7 +216,8 @@ static cdu_status append_partial(cdu_lowering *l, const cdu_node *node, const cd
         /* (th + 2) * (tw + 2) <= 3 * (RUN + 2) and, with stride 2, 4 * RUN pixels */
         cdu_draft_define(&draft, "TILE", 4 * RUN * b->ib);
         cdu_draft_define(&draft, "R", c->r);
-        cdu_draft_groups(&draft, b->out_blocks, b->in_blocks, slots, 1, 1, 1);
+        cdu_draft_define(&draft, "OBS", blocks_a_group(&g->window));
+        cdu_draft_groups(&draft, b->in_blocks, cdu_ceil_div(b->out_blocks, blocks_a_group(&g->window)), slots, 1, 1, 1);
     } else {
         cdu_draft_define(&draft, "LANES", used_lanes(x, b));
         uint32_t few = g->window.side > 2 ? 1 : 2; /* of 3x3 taps the sums alone take 48 registers */
