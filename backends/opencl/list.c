@@ -279,8 +279,8 @@ cdu_status cdu_opencl_wait(cdu_device *device, cdu_ticket ticket, uint64_t timeo
     if (device->lost[0]) return is_lost(device, progress, error);
     if (device->ticket_of[slot] != ticket || !device->ticket_event[slot]) return CDU_OK; /* seen done before */
     uint64_t began = cdu_host_nanoseconds();
-    /* other runtimes may spin in there; to poll PoCL takes its lock, and a hundredth of a step from the processors that compute */
-    if (device->pocl && timeout_ns >= LONG_WAIT_NANOSECONDS) cl->clWaitForEvents(1, &device->ticket_event[slot]);
+    /* GPUs' runtimes may spin in there; to poll PoCL takes its lock, and a hundredth of a step from the processors that compute */
+    if (device->sleeps && timeout_ns >= LONG_WAIT_NANOSECONDS) cl->clWaitForEvents(1, &device->ticket_event[slot]);
     for (;;) {
         cl_int state = CL_QUEUED;
         CDU_CL(device,
