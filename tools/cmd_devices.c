@@ -13,7 +13,7 @@ static const struct {
     uint32_t bit;
     const char *name;
 } features[] = {{CDU_HAS_F16, "f16"}, {CDU_HAS_BF16, "bf16"}, {CDU_HAS_SUBGROUP_SIZE, "subgroup-size"}, {CDU_HAS_MATRIX, "matrix"},
-              {CDU_HAS_BROADCAST, "broadcast"}};
+              {CDU_HAS_BROADCAST, "broadcast"}, {CDU_HAS_ONE_COMPILER, "one-compiler"}};
 enum { FEATURES = sizeof features / sizeof features[0] };
 
 static const char *kind_name(cdu_kind kind)
