@@ -10,7 +10,7 @@ Scores are F1 on the exact masks of the test slides, pixels of 1 um pooled; the 
 the polygons drawn by hand; the validation slides choose the step. Each gate adds its row to bench/results/gates/results.json beside the commit of the
 generator. Exits 1 where a gate is missed. Needs numpy, scipy, scikit-learn and Pillow.
 """
-import argparse, csv, json, os, subprocess, sys
+import argparse, csv, json, os, shutil, subprocess, sys
 
 import numpy as np
 
@@ -137,6 +137,9 @@ def forest_confusions(train, test, labels_of=lambda labels: labels, only_tissue=
 
 
 def commit_of_generator():
+    if not shutil.which("git") or not os.path.exists(os.path.join(ROOT, ".git")):
+        return "unknown"
+
     def git(*words):
         return subprocess.run(("git", "-C", ROOT) + words, capture_output=True, text=True, check=True).stdout.strip()
     return git("log", "-1", "--format=%h", "--", "tools/phantom") + ("+changed" if git("status", "--porcelain", "--", "tools/phantom") else "")

@@ -8,7 +8,7 @@ gets label maps, studies and runs; a run that is there already is not trained ag
 bench/results/real/results.json. The last row of each set is what naming every pixel tumor would get. Files of one set come from few slides, perhaps
 one: scores on other files of it say less than scores on the other set, which is another organ from another laboratory. Needs numpy and Pillow.
 """
-import argparse, csv, json, os, subprocess, sys
+import argparse, csv, json, os, shutil, subprocess, sys
 
 import numpy as np
 from PIL import Image
@@ -112,7 +112,8 @@ def main():
     if a.record:
         path = os.path.join(ROOT, "bench", "results", "real", "results.json")
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        commit = subprocess.run(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
+        git = ["git", "-C", ROOT, "rev-parse", "--short", "HEAD"]
+        commit = subprocess.run(git, capture_output=True, text=True).stdout.strip() if shutil.which("git") else "unknown"
         with open(path, "w", encoding="utf-8") as file:
             json.dump({"commit": commit, "seconds": a.seconds, "device": a.device, "rows": table}, file, indent=1)
             file.write("\n")

@@ -45,7 +45,10 @@ static cdu_status forward(cdu_lowering *l, const cdu_node *node, cdu_error *erro
                              tile->offset, node->attributes.integer[0],  CDU_RANDOM_NOISE};
         for (size_t i = 0; i < sizeof params / sizeof *params; i++) cdu_draft_param(&draft, params[i]);
         uint32_t quads = cdu_ceil_div(tile->shape.w, 4);
-        uint32_t items = cdu_op_wide(cdu_lowering_device(l)) ? 1 : ITEMS; /* on CPUs an item walks a row */
+        /* On CPUs an item walks a row. On all of PoCL's: 6.0 with LLVM 18, as Debian 13 has it, ends the process at groups of several items here ("Instruction
+         * Combining did not reach a fixpoint", pocl's issue 1608). */
+        const cdu_device_info *device = cdu_lowering_device(l);
+        uint32_t items = cdu_op_wide(device) || device->features & CDU_HAS_ONE_COMPILER ? 1 : ITEMS;
         cdu_draft_groups(&draft, items == 1 ? 1 : cdu_ceil_div(quads, ITEMS), cdu_smaller(tile->shape.h, GROUP_LIMIT),
                          cdu_smaller(n1 - n0, GROUP_LIMIT), items, 1, 1);
         draft.bytes = (double)cdu_op_pixels(tile, n0, n1) * 4.0 * (2 + image->lanes);
