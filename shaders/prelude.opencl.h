@@ -16,6 +16,7 @@
     T PURE clamp(T, T, T);
 #define DECLARE_WIDTH(f, i, u) \
     f PURE fma(f, f, f);       \
+    f PURE mad(f, f, f);       \
     f PURE fabs(f);            \
     f PURE floor(f);           \
     f PURE rsqrt(f);           \
@@ -148,8 +149,14 @@ STORE_OF(__local)
 #define to_u(x) ((uint)(x))
 #define index_t long
 #define to_index(x) ((long)(x))
+/* UNFUSED: the device has no such instruction, and fma would be computed in software */
+#if UNFUSED
+#define MAD(a, b, c) mad(a, b, c)
+#define MADV(a, b, c) mad(a, b, c)
+#else
 #define MAD(a, b, c) fma(a, b, c)
 #define MADV(a, b, c) fma(a, b, c)
+#endif
 #define MULHI(a, b) mul_hi((uint)(a), (uint)(b))
 #define RSQRT(x) rsqrt(x)
 #define FABS(x) fabs(x)

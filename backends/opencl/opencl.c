@@ -55,6 +55,7 @@ static cdu_status start(cdu_device *device, cl_platform_id platform, cdu_error *
      * are kept where the device keeps them. */
     cl_device_fp_config config = 0;
     cl->clGetDeviceInfo(device->id, CL_DEVICE_SINGLE_FP_CONFIG, sizeof config, &config, NULL);
+    device->fuses = config & CL_FP_FMA;
     snprintf(device->options, sizeof device->options, "-cl-std=CL1.2%s",
              config & CL_FP_CORRECTLY_ROUNDED_DIVIDE_SQRT ? " -cl-fp32-correctly-rounded-divide-sqrt" : "");
     cl_int code;
