@@ -1,5 +1,5 @@
 /* cmd_serve.c: `cdunet-bench serve WHAT`: one measurement for each line on standard input, one line of JSON for each, so that another program
- * can take turns between us and others. The peers' scripts speak the same way: a first line that tells what they are, then {"seconds": S}
+ * can take turns between us and others. "run 16" is 16 pieces of work on end, as in a training, and the mean of their seconds. The peers' scripts speak the same way: a first line that tells what they are, then {"seconds": S}
  * for every line read, and {"peak_bytes": B} at the end of the input. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -109,6 +109,17 @@ static cdu_status say(json_t *line, cdu_error *error)
     return fflush(stdout) == 0 ? CDU_OK : cdu_fail(error, CDU_CANNOT_WRITE, "standard output cannot be written");
 }
 
+static cdu_status run_times(server *s, const service *what, unsigned long times, json_t *answer, cdu_error *error)
+{
+    double sum = 0;
+    for (unsigned long i = 0; i < times; i++) {
+        CDU_TRY(what->run(s, answer, error));
+        sum += json_number_value(json_object_get(answer, "seconds"));
+    }
+    json_object_set_new(answer, "seconds", json_real(sum / (double)times));
+    return CDU_OK;
+}
+
 static cdu_status answer_all(server *s, const service *what, cdu_error *error)
 {
     char line[64];
@@ -124,7 +135,8 @@ static cdu_status answer_all(server *s, const service *what, cdu_error *error)
                           s->gpu.info.name, "driver", s->gpu.info.driver, "gflop", s->gflop, "planned_bytes", (json_int_t)planned), error));
     while (fgets(line, sizeof line, stdin)) {
         json_t *answer = json_object();
-        status = what->run(s, answer, error);
+        unsigned long times = strncmp(line, "run ", 4) ? 1 : strtoul(line + 4, NULL, 10);
+        status = run_times(s, what, times ? times : 1, answer, error);
         if (status != CDU_OK) return json_decref(answer), status;
         CDU_TRY(say(answer, error));
     }

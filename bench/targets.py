@@ -19,7 +19,7 @@ class Gone(Exception):
 
 class Server:
     def __init__(self, name, words, environment=None, patience=300):
-        self.name, self.times, self.answers = name, [], []
+        self.name, self.times, self.answers, self.on_end = name, [], [], 1
         self.process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ, **(environment or {})))
         self.errors = []
         self.reader = threading.Thread(target=lambda: self.errors.extend(self.process.stderr), daemon=True)
@@ -45,7 +45,7 @@ class Server:
         time.sleep(0.03)  # other programs' threads may still spin
         began, answers = time.monotonic(), []
         while not answers or time.monotonic() - began < ROUND_SECONDS:
-            self.process.stdin.write("run\n")
+            self.process.stdin.write(f"run {self.on_end}\n" if self.on_end > 1 else "run\n")
             self.process.stdin.flush()
             answers.append(self.read(300))
         counted = sorted(answers[1:] or answers, key=lambda a: a["seconds"])
@@ -252,7 +252,9 @@ class Bench:
     def sizes(self):
         sizes = (256, 512, 1024)
         servers = [self.ours("step", size=s) for s in sizes]
-        in_turn(servers, max(2, self.a.rounds // 2))
+        for server, size in zip(servers, sizes):
+            server.on_end = (sizes[-1] // size) ** 2  # as many pixels of each; a step by itself begins with threads that slept
+        in_turn(servers, self.a.rounds)
         cost, least = ([f(s.times) / n ** 2 * 1e6 for s, n in zip(servers, sizes)] for f in (statistics.median, min))
         self.add("sizes", max(cost) / min(cost), best=max(least) / min(least), detail=", ".join(f"{n}: {c:.3f} us" for n, c in zip(sizes, cost)))
 

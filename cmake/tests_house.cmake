@@ -62,8 +62,9 @@ endif()
 # kernels for devices that are not here
 if(CDUNET_VULKAN)
   cdunet_test_program(kernel_check tests/kernels/kernel_check.c)
+  set(NEWER_gfx1100 navi31)
   foreach(family navi21 gfx1100)
-    cdunet_add_test(kernels.radv-${family} COMMAND bash ${CMAKE_SOURCE_DIR}/tests/kernels/radv.sh $<TARGET_FILE:kernel_check> ${family})
+    cdunet_add_test(kernels.radv-${family} COMMAND bash ${CMAKE_SOURCE_DIR}/tests/kernels/radv.sh $<TARGET_FILE:kernel_check> ${family} ${NEWER_${family}})
   endforeach()
   cdunet_add_test(kernels.amdgcn COMMAND bash ${CMAKE_SOURCE_DIR}/tests/kernels/amdgcn.sh $<TARGET_FILE:kernel_check>
     ${CMAKE_BINARY_DIR}/amdgcn PROCESSORS 2 TIMEOUT 600)
