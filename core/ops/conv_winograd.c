@@ -11,7 +11,7 @@ enum {
     LOCAL_BUDGET = 512 << 10,       /* bytes of a group's tiles in a weight gradient: half of a level-2 cache, or less */
     WEIGHTS_AGAIN = 48 << 20,       /* bytes of transformed weights that may be read again for every group */
     FEW_TILES = 24,                 /* so few share what was read that weights beyond CHUNK_BYTES had better come in parts */
-    CHUNK_BYTES = 4 << 20,          /* of V, or of a part of U, on its way through memory */
+    CHUNK_BYTES = 4 << 20,          /* of V, of half a part of U, or of a part of P on its way through memory */
     SLOTS = 32,                     /* sums of a fused weight gradient */
     RUN = 128,                      /* tiles after which a sum starts anew */
     MOST_FUSED = 64 * 64            /* input times output lanes of a fused weight gradient */
@@ -199,7 +199,7 @@ static chunking choose_chunking(const sum_steps *s, const cdu_choice *choice, ui
     uint32_t all = cdu_ceil_div(tiles, b->np) * b->np;
     if (c.slots > all || 4ull * PLACES * all * s->x.lanes <= 2 * (uint64_t)bytes) c.slots = all;
     c.v_step = padded(b->in_blocks * c.slots);
-    uint32_t part = cdu_larger(bytes / (4 * PLACES * s->u_step * b->vw), 1);
+    uint32_t part = cdu_larger(2 * (uint64_t)bytes / (4 * PLACES * s->u_step * b->vw), 1);
     c.part_blocks = c.slots >= tiles ? cdu_smaller(part, b->out_blocks) : b->out_blocks;
     c.m_step = padded(c.part_blocks * c.slots * b->nv);
     return c;

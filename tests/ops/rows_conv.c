@@ -230,7 +230,7 @@ static const cdu_op_row rows[] = {
     CONV(3, 1, 9, 30, 64, 40),
     CONV(3, 2, 34, 21, 8, 24),
     CONV(3, 3, 2, 3, 16, 96),
-    CONV(3, 1, 7, 9, 200, 168),         /* Winograd: too many weights for a cache, in parts */
+    CONV(3, 1, 5, 6, 200, 304),         /* Winograd: too many weights for a cache, in parts */
     CONV(1, 2, 7, 13, 3, 6),
     CONV(1, 1, 30, 17, 6, 4),
     CONV(1, 1, 1, 1, 33, 32),
