@@ -161,8 +161,8 @@ cdu_status cdu_opencl_kernel_create(cdu_device *device, const char *source, cons
                         params, CDU_BINDINGS, CDU_PARAM_WORDS);
     char pinned[512], *text;
     if (subgroup) CDU_TRY(cdu_source_subgroup(&device->info, name, device->info.features & CDU_HAS_SUBGROUP_SIZE, subgroup, error));
-    int length = snprintf(pinned, sizeof pinned, subgroup ? "%s%s%s%s PINNED=%u" : "%s%s%s%s", defines, device->offsets ? " OFFSETS=1" : "",
-                          device->aligned ? " ALIGNED=1" : "", device->fuses ? "" : " UNFUSED=1", subgroup);
+    int length = snprintf(pinned, sizeof pinned, subgroup ? "%s%s%s%s%s PINNED=%u" : "%s%s%s%s%s", defines, device->offsets ? " OFFSETS=1" : "",
+                          device->aligned ? " ALIGNED=1" : "", device->fuses ? "" : " UNFUSED=1", device->whole ? " WHOLE=1" : "", subgroup);
     if (length >= (int)sizeof pinned)
         return cdu_fail(error, CDU_FAILED, "kernel %s: its defines are too long", name);
     CDU_TRY(cdu_source_assemble("", "prelude.opencl.h", pinned, name, source, &text, error));

@@ -49,6 +49,7 @@ static cdu_status start(cdu_device *device, cl_platform_id platform, cdu_error *
     device->offsets = strstr(device->platform, "NVIDIA") || cdu_debug(CDU_DEBUG_OFFSETS);
     device->oclgrind = strstr(device->platform, "Oclgrind");
     device->sleeps = device->info.kind == CDU_CPU && !device->oclgrind;
+    device->whole = device->sleeps && device->info.vector_width >= 8;
     bool card = device->info.kind != CDU_CPU && !strstr(device->info.vendor, "Intel") && !device->oclgrind;
     device->aligned = card || device->offsets;
     /* No -cl-mad-enable: the dialect's MAD is a fused multiply-add already, and EXACT_MUL and EXACT_ADD must stay exact. Denormals

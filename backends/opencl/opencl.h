@@ -37,6 +37,7 @@ struct cdu_device {
     bool offsets;                               /* kernels get whole buffers and where their part begins: list.c */
     bool aligned;                               /* vectors are loaded as such: shaders/prelude.opencl.h */
     bool pocl;                                  /* keeps compiled kernels itself */
+    bool whole;                                 /* wide vectors are loaded as they are, not by vload */
     bool fuses;                                 /* fma is one instruction */
     bool sleeps;                                /* a thread that waits in there costs the device nothing; Intel's for CPUs computes with it */
     char options[128], platform[192];           /* platform: name and version, for the cache's key */
