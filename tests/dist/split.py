@@ -91,7 +91,10 @@ with tempfile.TemporaryDirectory() as scratch:
         alone = dump("alone", [4], fault="excluded")
         compare("OpenCL with 3 tiles, Vulkan with an excluded one", [3, 1], fault="excluded", devices="opencl:0,vulkan:0", alone=alone)
     elif PART == "faults":
-        words = dump("lost", [2, 2], fault="missing-bucket", fails=True)
+        for _ in range(3):  # MPICH's Hydra now and then loses what a rank says just before it ends
+            words = dump("lost", [2, 2], fault="missing-bucket", fails=True)
+            if not (isinstance(words, str) and words.endswith("ranks: nothing")):
+                break
         if not isinstance(words, str) or "of rank 1 is not that of rank 0" not in words:
             sys.exit(f"a bucket that rank 1 does not share was not found: {words if isinstance(words, str) else 'no failure'}")
         shaders = os.path.join(scratch, "shaders")
