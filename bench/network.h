@@ -12,10 +12,10 @@ typedef struct {
     cdu_program *program;
 } bench_network;
 
-/* The paper's CD-UNET with `width` filters at first, random tiles and labels, class weights of 1, initial weights. */
 /* What a command line says of the network, for one that trains alone. */
 bench_network_settings bench_network_of(const bench_settings *, bool training);
 
+/* The paper's CD-UNET with `width` filters at first, random tiles and labels, class weights of 1, initial weights. */
 cdu_status bench_network_open(const cdu_gpu *, const bench_network_settings *, bench_network *, cdu_error *);
 void bench_network_close(bench_network *);
 

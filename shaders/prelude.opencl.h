@@ -101,43 +101,35 @@ typedef float4 f4;
 /* buffers: scalar, vector (index in vectors), scalar of a vector buffer (index in scalars), unsigned */
 #define LD(b, i) (FROM(b)[i])
 #define ST(b, i, x) (FROM(b)[i] = (x))
-/* Vectors of n floats. WHOLE: on CPUs with wide vectors; PoCL makes four loads of 16 bytes of a vload16, and four stores. */
-#if WHOLE
-#define WHOLE_OF(n, space)                                                                                                                   \
-    static inline float##n __attribute__((overloadable)) load_whole##n(const space float *from, size_t i) { return *(const space any##n *)(from + n * i); } \
-    static inline void __attribute__((overloadable)) store_whole##n(space float *to, size_t i, float##n x) { *(space any##n *)(to + n * i) = x; }
-typedef float4 any4 __attribute__((aligned(4)));
-typedef float8 any8 __attribute__((aligned(4)));
-typedef float16 any16 __attribute__((aligned(4)));
+/* Vectors of n floats, from and to memory. vload knows of no alignment: GPUs' compilers make four loads of it, and PoCL pieces of 16 bytes. So, as the backend
+ * says (backends/opencl/opencl.c), they are ALIGNED on cards, where vectors are of 4 floats and lie at multiples of their size; WHOLE, at any address, on CPUs with
+ * wide ones. Neither is for Intel's GPUs: their compiler makes one load of either, but keeps in memory the arrays that aligned ones go to. */
+#if WHOLE || (ALIGNED && VW == 4)
+#if ALIGNED && VW == 4
+#define PLACED
+#else
+#define PLACED __attribute__((aligned(4)))
+#endif
+#define WHOLE_OF(n, space)                                                                                                              \
+    static inline float##n __attribute__((overloadable)) load##n(const space float *from, size_t i) { return ((const space whole##n *)from)[i]; } \
+    static inline void __attribute__((overloadable)) store##n(space float *to, size_t i, float##n x) { ((space whole##n *)to)[i] = x; }
+typedef float4 whole4 PLACED;
+typedef float8 whole8 PLACED;
+typedef float16 whole16 PLACED;
 WHOLE_OF(4, __global)
 WHOLE_OF(4, __local)
 WHOLE_OF(8, __global)
 WHOLE_OF(8, __local)
 WHOLE_OF(16, __global)
 WHOLE_OF(16, __local)
-#define LOADN(n, b, i) JOIN(load_whole, n)(FROM(b), (i))
-#define STOREN(n, b, i, x) JOIN(store_whole, n)(FROM(b), (i), (x))
+#define LOADN(n, b, i) JOIN(load, n)(FROM(b), (i))
+#define STOREN(n, b, i, x) JOIN(store, n)(FROM(b), (i), (x))
 #else
 #define LOADN(n, b, i) JOIN(vload, n)((i), FROM(b))
 #define STOREN(n, b, i, x) JOIN(vstore, n)((x), (i), FROM(b))
 #endif
-/* Vectors lie at multiples of their size. vload does not know, and GPUs' compilers make four loads of it. ALIGNED is the backend's: not for CPUs', which do not
- * care, nor for Intel's GPUs', which makes one of either, but keeps in memory the arrays that aligned ones go to. */
-#if VW == 4 && ALIGNED
-#define LOAD_OF(space)                                                                                                             \
-    static inline vf __attribute__((overloadable)) load_(const space float *from, size_t i) { return ((const space vf *)from)[i]; }
-#define STORE_OF(space)                                                                                                            \
-    static inline void __attribute__((overloadable)) store_(space float *to, size_t i, vf x) { ((space vf *)to)[i] = x; }
-LOAD_OF(__global)
-LOAD_OF(__local)
-STORE_OF(__global)
-STORE_OF(__local)
-#define LDV(b, i) load_(FROM(b), (i))
-#define STV(b, i, x) store_(FROM(b), (i), (x))
-#else
 #define LDV(b, i) LOADN(VW, b, i)
 #define STV(b, i, x) STOREN(VW, b, i, x)
-#endif
 /* VW elements `s` apart, by LD, LDS or LDU */
 #define FOUR_OF(L, b, i, s) L(b, i), L(b, (i) + (s)), L(b, (i) + 2 * (s)), L(b, (i) + 3 * (s))
 #if VW == 4

@@ -81,9 +81,11 @@ static pthread_mutex_t oclgrind = PTHREAD_MUTEX_INITIALIZER;
 static cl_int compile(cdu_device *device, cl_program program, const char *name)
 {
     const cdu_opencl_api *cl = device->cl;
-    char brief[192];
-    snprintf(brief, sizeof brief, "%s -D_OPENCL_H_ -DDECLARED=1", device->options);
-    if (device->pocl && cl->clBuildProgram(program, 1, &device->id, brief, NULL, NULL) == CL_SUCCESS) return CL_SUCCESS;
+    if (device->pocl) {
+        char brief[192];
+        snprintf(brief, sizeof brief, "%s -D_OPENCL_H_ -DDECLARED=1", device->options);
+        if (cl->clBuildProgram(program, 1, &device->id, brief, NULL, NULL) == CL_SUCCESS) return CL_SUCCESS;
+    }
     cl_int code = cl->clBuildProgram(program, 1, &device->id, device->options, NULL, NULL);
     if (device->pocl && code == CL_SUCCESS)
         cdu_log(CDU_LOG_WARNING, "kernel %s: %s compiles it with its own header of built-in functions alone, which takes longer", name, device->platform);
@@ -159,13 +161,14 @@ cdu_status cdu_opencl_kernel_create(cdu_device *device, const char *source, cons
     if (bindings > CDU_BINDINGS || !params || params > CDU_PARAM_WORDS)
         return cdu_fail(error, CDU_FAILED, "kernel %s: %u buffers and %u parameters; at most %d, and 1 to %d", name, bindings,
                         params, CDU_BINDINGS, CDU_PARAM_WORDS);
-    char pinned[512], *text;
+    char all[512], pinned[24] = "", *text;
     if (subgroup) CDU_TRY(cdu_source_subgroup(&device->info, name, device->info.features & CDU_HAS_SUBGROUP_SIZE, subgroup, error));
-    int length = snprintf(pinned, sizeof pinned, subgroup ? "%s%s%s%s%s PINNED=%u" : "%s%s%s%s%s", defines, device->offsets ? " OFFSETS=1" : "",
-                          device->aligned ? " ALIGNED=1" : "", device->fuses ? "" : " UNFUSED=1", device->whole ? " WHOLE=1" : "", subgroup);
-    if (length >= (int)sizeof pinned)
+    if (subgroup) snprintf(pinned, sizeof pinned, " PINNED=%u", subgroup);
+    int length = snprintf(all, sizeof all, "%s%s%s%s%s%s", defines, pinned, device->offsets ? " OFFSETS=1" : "",
+                          device->aligned ? " ALIGNED=1" : "", device->whole ? " WHOLE=1" : "", device->fuses ? "" : " UNFUSED=1");
+    if (length >= (int)sizeof all)
         return cdu_fail(error, CDU_FAILED, "kernel %s: its defines are too long", name);
-    CDU_TRY(cdu_source_assemble("", "prelude.opencl.h", pinned, name, source, &text, error));
+    CDU_TRY(cdu_source_assemble("", "prelude.opencl.h", all, name, source, &text, error));
     cdu_kernel *kernel;
     cdu_status status = cdu_allocate(&kernel, 1, sizeof *kernel, error);
     if (status == CDU_OK) {

@@ -149,7 +149,7 @@ static cdu_status direct_sum(cdu_lowering *l, const cdu_node *node, const char *
     return CDU_OK;
 }
 
-/* How the pixels of d are cut into tiles, and tiles into slots; r: products at once of wide kernels. Of others a group has across x down
+/* How the pixels of d are cut into tiles, and tiles into slots. Of wide kernels a group has `across` blocks of output lanes, r products at once. Of others it has across x down
  * items with a weight's vectors each, and `deep` that share a tile: th segments of tw pixels side by side, deep / th rows. */
 typedef struct { uint32_t tw, th, tiles_x, tiles_y, tiles_a_slot, r, across, down, deep; } cutting;
 
@@ -170,19 +170,14 @@ static void choose_slots(cutting *c, const cdu_layout *d, uint64_t slot_floats, 
     c->tiles_a_slot = (uint32_t)each;
 }
 
-static uint32_t blocks_a_group(const cdu_conv_window *window)
-{
-    return window->side == 3 ? 1 : OUT_BLOCKS;
-}
-
 static cutting wide_cutting(const cdu_device_info *device, const cdu_conv_window *window, const cdu_conv_blocks *b, const cdu_layout *d,
                             uint64_t slot_floats)
 {
-    cutting c = {.tw = d->shape.w > 48 ? 32 : d->shape.w, .r = row_products(device, window, b)};
+    cutting c = {.tw = d->shape.w > 48 ? 32 : d->shape.w, .r = row_products(device, window, b), .across = window->side == 3 ? 1 : OUT_BLOCKS};
     c.th = cdu_smaller(d->shape.h, cdu_larger(RUN / c.tw, 1));
     c.tiles_x = cdu_ceil_div(d->shape.w, c.tw);
     c.tiles_y = cdu_ceil_div(d->shape.h, c.th);
-    choose_slots(&c, d, slot_floats, 64, (uint64_t)cdu_ceil_div(b->out_blocks, blocks_a_group(window)) * b->in_blocks, 256);
+    choose_slots(&c, d, slot_floats, 64, (uint64_t)cdu_ceil_div(b->out_blocks, c.across) * b->in_blocks, 256);
     return c;
 }
 
@@ -216,8 +211,8 @@ static cdu_status append_partial(cdu_lowering *l, const cdu_node *node, const cd
         /* (th + 2) * (tw + 2) <= 3 * (RUN + 2) and, with stride 2, 4 * RUN pixels */
         cdu_draft_define(&draft, "TILE", 4 * RUN * b->ib);
         cdu_draft_define(&draft, "R", c->r);
-        cdu_draft_define(&draft, "OBS", blocks_a_group(&g->window));
-        cdu_draft_groups(&draft, b->in_blocks, cdu_ceil_div(b->out_blocks, blocks_a_group(&g->window)), slots, 1, 1, 1);
+        cdu_draft_define(&draft, "BLOCKS", c->across);
+        cdu_draft_groups(&draft, b->in_blocks, cdu_ceil_div(b->out_blocks, c->across), slots, 1, 1, 1);
     } else {
         cdu_draft_define(&draft, "LANES", used_lanes(x, b));
         uint32_t few = g->window.side > 2 ? 1 : 2; /* of 3x3 taps the sums alone take 48 registers */

@@ -190,16 +190,25 @@ static cdu_status append_fused(const sum_steps *s, uint32_t tiles_a_group, uint3
 /* Chunks of tiles through memory. */
 typedef struct { uint32_t slots, v_step, m_step, part_blocks; } chunking;
 
+static uint64_t chunk_bytes(const cdu_choice *choice)
+{
+    return choice->setting[CHUNK] ? (uint64_t)choice->setting[CHUNK] << 10 : CHUNK_BYTES;
+}
+
+/* Of `tiles`, in multiples of `unit`, so many as have chunk_bytes with this many lanes a tile; all of them where twice that holds what lies in memory at once. */
+static uint32_t chunk_tiles(const cdu_choice *choice, uint32_t lanes, uint32_t lanes_at_once, uint32_t unit, uint32_t tiles)
+{
+    uint32_t chunk = cdu_larger((uint32_t)(chunk_bytes(choice) / (4 * PLACES * lanes)) / unit, 1) * unit, all = cdu_ceil_div(tiles, unit) * unit;
+    return 4ull * PLACES * all * lanes_at_once <= 2 * chunk_bytes(choice) ? all : cdu_smaller(chunk, all);
+}
+
 static chunking choose_chunking(const sum_steps *s, const cdu_choice *choice, uint32_t tiles)
 {
     const blocks *b = &s->b;
     chunking c = {0};
-    uint32_t bytes = choice->setting[CHUNK] ? choice->setting[CHUNK] << 10 : CHUNK_BYTES, lanes = cdu_larger(s->x.lanes, s->y.lanes);
-    c.slots = cdu_larger(bytes / (4 * PLACES * lanes) / b->np, 1) * b->np;
-    uint32_t all = cdu_ceil_div(tiles, b->np) * b->np;
-    if (c.slots > all || 4ull * PLACES * all * s->x.lanes <= 2 * (uint64_t)bytes) c.slots = all;
+    c.slots = chunk_tiles(choice, cdu_larger(s->x.lanes, s->y.lanes), s->x.lanes, b->np, tiles);
     c.v_step = padded(b->in_blocks * c.slots);
-    uint32_t part = cdu_larger(2 * (uint64_t)bytes / (4 * PLACES * s->u_step * b->vw), 1);
+    uint32_t part = cdu_larger((uint32_t)(2 * chunk_bytes(choice) / (4 * PLACES * s->u_step * b->vw)), 1);
     c.part_blocks = c.slots >= tiles ? cdu_smaller(part, b->out_blocks) : b->out_blocks;
     c.m_step = padded(c.part_blocks * c.slots * b->nv);
     return c;
@@ -377,6 +386,7 @@ static cdu_status append_gradient_fused(gradient_steps *s, uint32_t tiles_at_onc
     uint32_t an_image = s->tiles_x * s->tiles_y, tiles = s->d.shape.n * an_image, slots = 0, first = 0;
     local_or_none(s, tiles_at_once);
     s->slot_tiles = cdu_ceil_div(cdu_ceil_div(tiles, SLOTS), tiles_at_once) * tiles_at_once;
+    s->p_step = padded(b->in_blocks * b->out_blocks * b->ib * b->nv);
     s->bias_at = (uint64_t)PLACES * s->p_step * b->vw;
     s->slot_size = s->bias_at + s->d.lanes;
     for (uint32_t n0 = 0, n1 = 0; cdu_next_range(s->l, both, 2, &n0, &n1);) slots += cdu_ceil_div((n1 - n0) * an_image, s->slot_tiles);
@@ -452,13 +462,10 @@ static cdu_status append_gradient_separate(gradient_steps *s, const cdu_choice *
 {
     const blocks *b = &s->b;
     cdu_tensor both[2] = {s->g->x, s->g->d};
-    uint32_t an_image = s->tiles_x * s->tiles_y, rows = 0, first_row = 0, ranges = 0, all = cdu_ceil_div(s->d.shape.n * an_image, 4) * 4;
-    uint32_t bytes = choice->setting[CHUNK] ? choice->setting[CHUNK] << 10 : CHUNK_BYTES;
-    uint32_t chunk = cdu_larger(bytes / (4 * PLACES * cdu_larger(s->x.lanes, s->d.lanes)) / 4, 1) * 4;     /* whole rows of bias sums */
-    if (4ull * PLACES * all * (s->x.lanes + s->d.lanes) <= 2 * (uint64_t)bytes) chunk = all;
-    local_or_none(s, cdu_smaller(chunk, all));
+    uint32_t an_image = s->tiles_x * s->tiles_y, rows = 0, first_row = 0, ranges = 0, all = s->d.shape.n * an_image;
+    local_or_none(s, chunk_tiles(choice, cdu_larger(s->x.lanes, s->d.lanes), s->x.lanes + s->d.lanes, 4, all));     /* 4: whole rows of bias sums */
     for (uint32_t n0 = 0, n1 = 0; cdu_next_range(s->l, both, 2, &n0, &n1); ranges++) rows += cdu_ceil_div((n1 - n0) * an_image, 4);
-        uint32_t part = cdu_larger(bytes / (4 * PLACES * b->ib * b->out_blocks * b->nv * b->vw), 1);
+    uint32_t part = cdu_larger((uint32_t)(chunk_bytes(choice) / (4 * PLACES * b->ib * b->out_blocks * b->nv * b->vw)), 1);
     if (s->slots < all || ranges > 1 || part > b->in_blocks) part = b->in_blocks;
     s->p_step = padded(part * b->out_blocks * b->ib * b->nv);
     s->bias_at = (uint64_t)PLACES * s->p_step * b->vw;
@@ -501,7 +508,6 @@ static cdu_status winograd_gradient(cdu_lowering *l, const cdu_node *node, const
     s.tiles_x = cdu_ceil_div(s.d.shape.w, 4);
     s.tiles_y = cdu_ceil_div(s.d.shape.h, 4);
     s.r = cdu_smaller(s.b.ib, s.b.nv == 2 && cdu_lowering_device(l)->vector_width < 16 ? 4 : 8);
-    s.p_step = padded(s.b.in_blocks * s.b.out_blocks * s.b.ib * s.b.nv);
     uint32_t tiles = gradient_tiles(cdu_lowering_device(l), &s.b, choice);
     return tiles ? append_gradient_fused(&s, tiles, error) : append_gradient_separate(&s, choice, error);
 }
